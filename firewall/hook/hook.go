@@ -1,0 +1,154 @@
+// Package hook names the points of the walk at which judges look at packets
+// and sockets, and the verdicts they give.
+//
+// # Theory of operation
+//
+// A point has a list of judges, lowest priority number first, as netfilter's
+// hooks have. The list is immutable and read through one pointer: an empty
+// point costs a load and a branch. Judges run in order until one gives another
+// verdict than Accept. They run under a lane's lock and must not block; a
+// judge that needs time takes the packet ([Stolen]) and gives it back later
+// through [Env.Inject].
+//
+// The order of points on the walk:
+//
+//	Ingress → Prerouting → LocalRx → Input → (FlowIn, FlowUp) → socket
+//	                    ↘ Forward ↘
+//	socket → Output ──────────────→ Postrouting → Egress
+//
+// Netfilter and the Windows Filtering Platform are both clients of these
+// points; the table of their names is in ARCHITECTURE.md.
+package hook
+
+import (
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/towpath/towpath/link"
+	"github.com/towpath/towpath/packet"
+	"github.com/towpath/towpath/wire"
+)
+
+// A Point is a place on the walk where packets are judged.
+type Point uint8
+
+const (
+	Ingress     Point = iota // from an adapter, before the IP header is looked at
+	Prerouting               // IP header valid, before routing
+	LocalRx                  // for us, before reassembly
+	Input                    // for us, reassembled, before the transport protocol
+	Forward                  // to be forwarded, TTL decremented
+	Output                   // made here, before the route is final
+	Postrouting              // about to leave, before fragmentation
+	Egress                   // frame complete
+	PointCount
+)
+
+var pointText = [PointCount]string{"ingress", "prerouting", "localrx", "input", "forward", "output", "postrouting", "egress"}
+
+func (p Point) String() string {
+	if p < PointCount {
+		return pointText[p]
+	}
+	return "unknown point"
+}
+
+// A Verdict is what a judge says.
+type Verdict uint8
+
+const (
+	Accept Verdict = iota // go on to the next judge
+	Drop                  // end the packet
+	Stolen                // the judge has taken the packet
+)
+
+// A Context is what a judge is told beside the packet.
+type Context struct {
+	Point   Point
+	Now     time.Duration
+	In, Out *link.Adapter // nil where not known at the point
+	Env     Env
+}
+
+// A PacketJudge looks at packets at a point. p is lent unless the verdict is
+// Stolen. A judge may change p's headers and, after MakePrivate, its payload.
+type PacketJudge interface {
+	JudgePacket(c *Context, p *packet.Packet) Verdict
+}
+
+// A SocketPoint is an operation of a socket that is judged.
+type SocketPoint uint8
+
+const (
+	SocketBind SocketPoint = iota
+	SocketListen
+	SocketConnect
+	SocketSendNewPeer // first datagram to a peer
+	FlowIn            // first packet of a flow found its socket
+	FlowUp            // flow established
+	SocketClose
+	SocketPointCount
+)
+
+// A SocketEvent is what a socket judge looks at. Addresses may be zero where
+// they are not known yet.
+type SocketEvent struct {
+	Point         SocketPoint
+	Now           time.Duration
+	Proto         wire.Proto
+	Local, Remote netip.AddrPort
+	Env           Env
+}
+
+// A SocketJudge looks at socket operations. Drop refuses the operation (EPERM
+// to the caller, or the packet dropped); Stolen is not allowed.
+type SocketJudge interface {
+	JudgeSocket(e *SocketEvent) Verdict
+}
+
+// Env is what a judge may ask of its host.
+type Env interface {
+	// Inject puts a packet that was stolen at a point back behind the judge
+	// that stole it, or drops it if that judge is gone.
+	Inject(at Point, after PacketJudge, p *packet.Packet)
+	// Adapter finds an adapter by index; nil if there is none.
+	Adapter(index int32) *link.Adapter
+	// Socket reports whether a socket would receive a packet of the tuple.
+	Socket(t packet.Tuple) bool
+	// Route finds the adapter and next hop to dst.
+	Route(dst netip.Addr) (out *link.Adapter, next netip.Addr, ok bool)
+}
+
+// A Seat is a judge with its place in the order.
+type Seat[J any] struct {
+	Priority int
+	Judge    J
+}
+
+// Judges is an ordered list; nil is the empty one. It is immutable.
+type Judges[J comparable] []Seat[J]
+
+// With returns the list with j at its place: behind those of the same priority.
+func (l Judges[J]) With(priority int, j J) Judges[J] {
+	i := 0
+	for i < len(l) && l[i].Priority <= priority {
+		i++
+	}
+	return slices.Insert(slices.Clone(l), i, Seat[J]{priority, j})
+}
+
+// Without returns the list without j.
+func (l Judges[J]) Without(j J) Judges[J] {
+	next := slices.DeleteFunc(slices.Clone(l), func(s Seat[J]) bool { return s.Judge == j })
+	if len(next) == 0 {
+		return nil
+	}
+	return next
+}
+
+// Table is every point's judges: an immutable snapshot.
+type Table struct {
+	Packet [PointCount]Judges[PacketJudge]
+	Socket [SocketPointCount]Judges[SocketJudge]
+}

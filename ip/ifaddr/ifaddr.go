@@ -1,0 +1,125 @@
+// Package ifaddr holds the addresses that a host has on its adapters.
+//
+// # Theory of operation
+//
+// A [Set] is immutable; With and Without return a new one. The walk asks it
+// three things: is this address ours ([Set.Local]), is it a broadcast address
+// of one of our networks ([Set.Broadcast]), and which address shall a packet
+// have as its source ([Set.Source]). Hosts have few addresses, so a set is a
+// slice searched in order; beyond a handful a map answers Local.
+package ifaddr
+
+import (
+	"net/netip"
+	"slices"
+)
+
+// An Addr is one address on one adapter.
+type Addr struct {
+	Adapter int32
+	Prefix  netip.Prefix // the address with its network's length, not masked
+}
+
+// A Set is an immutable list of addresses. The zero value is empty.
+type Set struct {
+	addrs []Addr
+	index map[netip.Addr]int32 // address to adapter; nil while addrs is short
+}
+
+const indexFrom = 8
+
+// All lends the addresses in the order they were added.
+func (s *Set) All() []Addr { return s.addrs }
+
+// With returns a set that has a too.
+func (s *Set) With(a Addr) *Set { return newSet(append(slices.Clone(s.addrs), a)) }
+
+// Without returns a set without the addresses for which drop reports true.
+func (s *Set) Without(drop func(Addr) bool) *Set {
+	return newSet(slices.DeleteFunc(slices.Clone(s.addrs), drop))
+}
+
+func newSet(addrs []Addr) *Set {
+	s := &Set{addrs: addrs}
+	if len(addrs) >= indexFrom {
+		s.index = make(map[netip.Addr]int32, len(addrs))
+		for _, a := range addrs {
+			s.index[a.Prefix.Addr()] = a.Adapter
+		}
+	}
+	return s
+}
+
+// Local reports whether ip is one of the addresses, and on which adapter.
+func (s *Set) Local(ip netip.Addr) (adapter int32, ok bool) {
+	if s.index != nil {
+		adapter, ok = s.index[ip]
+		return adapter, ok
+	}
+	for i := range s.addrs {
+		if a := &s.addrs[i]; a.Prefix.Addr() == ip {
+			return a.Adapter, true
+		}
+	}
+	return 0, false
+}
+
+// Broadcast reports whether ip is the directed broadcast address of a network
+// that adapter has an IPv4 address in (RFC 919). Networks of 31 and 32 bits
+// have none (RFC 3021).
+func (s *Set) Broadcast(adapter int32, ip netip.Addr) bool {
+	if !ip.Is4() {
+		return false
+	}
+	for i := range s.addrs {
+		a := &s.addrs[i]
+		if a.Adapter == adapter && a.Prefix.Bits() < 31 && a.Prefix.Contains(ip) && ip == lastAddr(a.Prefix) {
+			return true
+		}
+	}
+	return false
+}
+
+// lastAddr is the address of an IPv4 prefix with all host bits set.
+func lastAddr(p netip.Prefix) netip.Addr {
+	if !p.Addr().Is4() {
+		return netip.Addr{}
+	}
+	b := p.Addr().As4()
+	for i := p.Bits(); i < 32; i++ {
+		b[i/8] |= 0x80 >> (i % 8)
+	}
+	return netip.AddrFrom4(b)
+}
+
+// Source chooses the address with which to send to dst through adapter: one in
+// the network of next, the next hop, if there is one, else the adapter's first
+// of that family, else any (RFC 1122 §3.3.4.3, the weak host model). Addresses
+// of link-local scope are taken for link-local destinations only.
+func (s *Set) Source(adapter int32, dst, next netip.Addr) (src netip.Addr, ok bool) {
+	rank := 0
+	for i := range s.addrs {
+		a := &s.addrs[i]
+		ip := a.Prefix.Addr()
+		if ip.Is4() != dst.Is4() || ip.IsLoopback() != dst.IsLoopback() {
+			continue
+		}
+		r := 1
+		if a.Adapter == adapter {
+			r = 2
+			if a.Prefix.Contains(next) {
+				r = 3
+			}
+		} else if ip.IsLinkLocalUnicast() {
+			continue
+		}
+		r *= 2
+		if ip.Is6() && ip.IsLinkLocalUnicast() == (dst.IsLinkLocalUnicast() || dst.IsLinkLocalMulticast()) {
+			r++ // scope fits
+		}
+		if r > rank {
+			src, rank = ip, r
+		}
+	}
+	return src, rank > 0
+}

@@ -1,0 +1,418 @@
+// Package neigh turns next hops into station addresses: the cache behind ARP
+// and neighbour discovery alike.
+//
+// # Theory of operation
+//
+// An [Entry] is one neighbour on one adapter, in a state of RFC 4861 §7.3.2:
+//
+//	        Resolve                Confirm
+//	(none) --------> INCOMPLETE -------------> REACHABLE
+//	                   | 3 solicitations          | 30 s
+//	                   v unanswered               v
+//	                 FAILED                     STALE <--- unsolicited news
+//	                   ^                          | Resolve
+//	                   | 3 probes unanswered      v
+//	                 PROBE <-------- 5 s ------ DELAY
+//
+// While INCOMPLETE an entry queues packets; when confirmed it hands them back
+// to be sent. The cache sends nothing itself: what it wants sent it tells a
+// [Sender], after unlocking. ARP and NDP differ only in the bytes of a
+// solicitation, which are the sender's business.
+//
+// The address of a usable entry is read without a lock ([Entry.MAC]); callers
+// keep the entry's pointer with their route and ask for it again once it is
+// [Entry.Gone]. The cache's mutex is a leaf.
+//
+// The number of entries is bounded: beyond the limit the longest unused entry
+// that is not in use goes, and if there is none, the new one is refused.
+package neigh
+
+import (
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/towpath/towpath/packet"
+	"github.com/towpath/towpath/wire"
+)
+
+// Constants of RFC 4861 §10, and Linux's bounds.
+const (
+	ReachableTime  = 30 * time.Second
+	RetransTime    = time.Second
+	DelayTime      = 5 * time.Second
+	solicitsMax    = 3
+	queueMax       = 101         // packets waiting for one neighbour
+	failedTime     = time.Second // how long a failure is remembered
+	EntriesDefault = 1024
+)
+
+// State of an entry.
+type State uint8
+
+const (
+	Incomplete State = iota
+	Reachable
+	Stale
+	Delay
+	Probe
+	Failed
+	Permanent
+)
+
+var stateText = [...]string{"INCOMPLETE", "REACHABLE", "STALE", "DELAY", "PROBE", "FAILED", "PERMANENT"}
+
+func (s State) String() string { return stateText[s] }
+
+// A Key names a neighbour.
+type Key struct {
+	Adapter int32
+	IP      netip.Addr
+}
+
+// A Sender does what the cache wants done. Its methods are called without the
+// cache's lock.
+type Sender interface {
+	// Solicit sends a solicitation for k: to all, or to the station mac if that
+	// is not zero. cause is the packet that wants it, nil for a repetition.
+	Solicit(k Key, mac wire.MAC, cause *packet.Packet)
+	// Unresolved takes a packet whose neighbour did not answer
+	// (ReasonNeighborFailed) or that found the queue full.
+	Unresolved(k Key, p *packet.Packet, r packet.Reason)
+}
+
+// An Entry is a neighbour. Its exported methods need no lock.
+type Entry struct {
+	key   Key
+	mac   atomic.Uint64 // the address in the low 48 bits, macValid above; 0 if unusable
+	until atomic.Int64  // instant until which MAC needs no second look
+	gone  atomic.Bool
+
+	// Guarded by the cache's mutex.
+	state    State
+	deadline time.Duration // of the state, Never if it has none
+	tries    int
+	used     time.Duration
+	queue    packet.List
+}
+
+const (
+	macValid = 1 << 48
+	never    = time.Duration(1<<63 - 1)
+)
+
+// MAC is the station address, if it may be used at the instant now without a
+// look at the entry's state.
+func (e *Entry) MAC(now time.Duration) (mac wire.MAC, ok bool) {
+	v := e.mac.Load()
+	if v == 0 || int64(now) > e.until.Load() {
+		return mac, false
+	}
+	return unpack(v), true
+}
+
+// Gone reports whether the entry has left the cache.
+func (e *Entry) Gone() bool { return e.gone.Load() }
+
+// Key names the neighbour.
+func (e *Entry) Key() Key { return e.key }
+
+func pack(m wire.MAC) uint64 {
+	return macValid | uint64(m[0])<<40 | uint64(m[1])<<32 | uint64(m[2])<<24 | uint64(m[3])<<16 | uint64(m[4])<<8 | uint64(m[5])
+}
+
+func unpack(v uint64) wire.MAC {
+	return wire.MAC{byte(v >> 40), byte(v >> 32), byte(v >> 24), byte(v >> 16), byte(v >> 8), byte(v)}
+}
+
+// A Cache is a host's neighbours.
+type Cache struct {
+	mu      sync.Mutex // leaf
+	entries map[Key]*Entry
+	limit   int
+	next    time.Duration // earliest deadline, or earlier
+}
+
+// New returns an empty cache of at most limit entries; 0 means EntriesDefault.
+func New(limit int) *Cache {
+	if limit <= 0 {
+		limit = EntriesDefault
+	}
+	return &Cache{entries: make(map[Key]*Entry), limit: limit, next: never}
+}
+
+// Get returns the entry for k, making it if need be; nil if the cache is full.
+func (c *Cache) Get(now time.Duration, k Key) *Entry {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.get(now, k)
+}
+
+func (c *Cache) get(now time.Duration, k Key) *Entry {
+	if e := c.entries[k]; e != nil {
+		return e
+	}
+	if len(c.entries) >= c.limit && !c.evict() {
+		return nil
+	}
+	e := &Entry{key: k, state: Failed, deadline: never, used: now}
+	c.entries[k] = e
+	return e
+}
+
+// evict removes the longest unused entry that waits for nothing.
+func (c *Cache) evict() bool {
+	var old *Entry
+	for _, e := range c.entries {
+		if e.state == Permanent || !e.queue.Empty() {
+			continue
+		}
+		if old == nil || e.used < old.used || e.used == old.used && e.key.IP.Less(old.key.IP) {
+			old = e
+		}
+	}
+	if old == nil {
+		return false
+	}
+	c.remove(old)
+	return true
+}
+
+func (c *Cache) remove(e *Entry) {
+	e.mac.Store(0)
+	e.gone.Store(true)
+	delete(c.entries, e.key)
+}
+
+// Resolve returns the address to send p to. If it is not known, p is taken:
+// it waits for an answer, or goes to s.Unresolved.
+func (c *Cache) Resolve(now time.Duration, e *Entry, p *packet.Packet, s Sender) (mac wire.MAC, ok bool) {
+	c.mu.Lock()
+	e.used = now
+	switch e.state {
+	case Permanent, Reachable, Delay, Probe:
+		if e.state == Reachable && now > e.deadline {
+			c.delay(now, e)
+		}
+		mac = unpack(e.mac.Load())
+		c.mu.Unlock()
+		return mac, true
+	case Stale:
+		c.delay(now, e)
+		mac = unpack(e.mac.Load())
+		c.mu.Unlock()
+		return mac, true
+	case Failed:
+		if e.deadline != never && now < e.deadline {
+			c.mu.Unlock()
+			s.Unresolved(e.key, p, packet.ReasonNeighborFailed)
+			return mac, false
+		}
+		e.state, e.tries = Incomplete, 1
+		c.set(e, now+RetransTime)
+		e.queue.Push(p)
+		c.mu.Unlock()
+		s.Solicit(e.key, wire.MAC{}, p)
+		return mac, false
+	}
+	// INCOMPLETE: keep the newest (RFC 4861 §7.2.2, RFC 1122 §2.3.2.2).
+	var dropped *packet.Packet
+	if e.queue.Len() >= queueMax {
+		dropped = e.queue.Pop()
+	}
+	e.queue.Push(p)
+	c.mu.Unlock()
+	if dropped != nil {
+		s.Unresolved(e.key, dropped, packet.ReasonNeighborQueue)
+	}
+	return mac, false
+}
+
+// delay begins the time in which an upper layer may confirm a stale entry.
+func (c *Cache) delay(now time.Duration, e *Entry) {
+	e.state, e.tries = Delay, 0
+	c.set(e, now+DelayTime)
+	e.until.Store(int64(now + DelayTime))
+}
+
+func (c *Cache) set(e *Entry, deadline time.Duration) {
+	e.deadline = deadline
+	c.next = min(c.next, deadline)
+}
+
+// News is what a received ARP packet or NDP message says of a neighbour.
+type News struct {
+	MAC       wire.MAC
+	Solicited bool // an answer to our solicitation: proves reachability
+	Override  bool // replaces an address we know
+	Create    bool // make an entry if there is none
+}
+
+// Learn takes news of k and moves the packets that waited for them to ready;
+// their destination is the returned address.
+func (c *Cache) Learn(now time.Duration, k Key, n News, ready *packet.List) wire.MAC {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e := c.entries[k]
+	if e == nil {
+		if !n.Create {
+			return n.MAC
+		}
+		if e = c.get(now, k); e == nil {
+			return n.MAC
+		}
+	}
+	known := e.mac.Load()
+	changed := known != pack(n.MAC)
+	switch {
+	case e.state == Permanent:
+		return unpack(known)
+	case known == 0:
+		// Nothing known: any news will do.
+	case changed && !n.Override:
+		if e.state == Reachable { // RFC 4861 §7.2.5: doubt it
+			c.stale(e)
+		}
+		return unpack(known)
+	}
+	e.mac.Store(pack(n.MAC))
+	switch {
+	case n.Solicited:
+		e.state, e.tries = Reachable, 0
+		e.deadline = now + ReachableTime
+		e.until.Store(int64(e.deadline))
+	case changed || e.state == Incomplete || e.state == Failed:
+		c.stale(e)
+	}
+	ready.Append(&e.queue)
+	return n.MAC
+}
+
+// stale marks an entry whose address is to be verified when next used.
+func (c *Cache) stale(e *Entry) {
+	e.state, e.tries = Stale, 0
+	e.deadline = never
+	e.until.Store(-1)
+}
+
+// Confirm tells that k has been heard of by an upper layer (RFC 4861 §7.3.1).
+func (c *Cache) Confirm(now time.Duration, e *Entry) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if e.mac.Load() != 0 && e.state != Permanent {
+		e.state, e.tries = Reachable, 0
+		e.deadline = now + ReachableTime
+		e.until.Store(int64(e.deadline))
+	}
+}
+
+// SetPermanent enters an address that is not to be resolved.
+func (c *Cache) SetPermanent(k Key, mac wire.MAC) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e := c.get(0, k)
+	if e == nil {
+		return false
+	}
+	e.mac.Store(pack(mac))
+	e.state, e.deadline = Permanent, never
+	e.until.Store(int64(never))
+	return true
+}
+
+// Deadline is the instant of the next Timeout call that may do something.
+func (c *Cache) Deadline() time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.next
+}
+
+// Timeout repeats and gives up solicitations that are due.
+func (c *Cache) Timeout(now time.Duration, s Sender) {
+	type ask struct {
+		k   Key
+		mac wire.MAC
+	}
+	var asks []ask
+	var lost []*Entry
+	var lists []packet.List
+	c.mu.Lock()
+	c.next = never
+	for _, e := range c.entries {
+		if e.state == Reachable || e.deadline == never {
+			continue
+		}
+		if now < e.deadline {
+			c.next = min(c.next, e.deadline)
+			continue
+		}
+		switch e.state {
+		case Incomplete, Probe, Delay:
+			if e.tries >= solicitsMax {
+				e.state = Failed
+				e.mac.Store(0)
+				c.set(e, now+failedTime)
+				lost = append(lost, e)
+				lists = append(lists, e.queue)
+				e.queue = packet.List{}
+				continue
+			}
+			if e.state == Delay {
+				e.state = Probe
+			}
+			e.tries++
+			c.set(e, now+RetransTime)
+			e.until.Store(int64(never)) // usable, if it was, until it fails
+			a := ask{k: e.key}
+			if e.state == Probe {
+				a.mac = unpack(e.mac.Load())
+			}
+			asks = append(asks, a)
+		case Failed:
+			c.remove(e)
+		}
+	}
+	c.mu.Unlock()
+	sortBy(asks, func(a ask) Key { return a.k })
+	for _, a := range asks {
+		s.Solicit(a.k, a.mac, nil)
+	}
+	for i, e := range lost {
+		for p := lists[i].Pop(); p != nil; p = lists[i].Pop() {
+			s.Unresolved(e.key, p, packet.ReasonNeighborFailed)
+		}
+	}
+}
+
+// An Info describes one entry for people.
+type Info struct {
+	Key
+	MAC   wire.MAC
+	State State
+}
+
+// All returns the entries by adapter and address.
+func (c *Cache) All() []Info {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	all := make([]Info, 0, len(c.entries))
+	for _, e := range c.entries {
+		all = append(all, Info{e.key, unpack(e.mac.Load()), e.state})
+	}
+	sortBy(all, func(i Info) Key { return i.Key })
+	return all
+}
+
+// Flush removes the entries of an adapter (0 means all) and moves the packets
+// that waited to l.
+func (c *Cache) Flush(adapter int32, l *packet.List) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, e := range c.entries {
+		if adapter == 0 || e.key.Adapter == adapter {
+			l.Append(&e.queue)
+			c.remove(e)
+		}
+	}
+}

@@ -1,0 +1,187 @@
+package packet
+
+// A Reason says why a packet was dropped. There is one reason per place that
+// drops packets, so a counter leads to the line of code; the IPv4 and IPv6
+// twins of one place share theirs. Engines return reasons, and the owner of
+// the packet (host or adapter) counts them.
+type Reason uint16
+
+// The zero Reason means: not dropped.
+const (
+	NotDropped Reason = iota
+
+	// Adapters and links.
+	ReasonAdapterDown    // adapter closed or down while sending
+	ReasonAdapterClosed  // received on an adapter that nobody is bound to
+	ReasonOutQueueFull   // adapter's out queue full
+	ReasonCableQueueFull // cable's queue full
+	ReasonCableCut       // other end of the cable closed
+	ReasonFrameTooBig    // larger than the link's MTU
+	ReasonFilter         // dropped by a link filter
+	ReasonDeviceWrite    // device refused the write
+	ReasonDeviceShort    // shorter than its device header
+	ReasonDeviceOffload  // offload header that makes no sense
+	ReasonSegmentFailed  // super-segment that cannot be cut
+
+	// Ethernet and neighbours.
+	ReasonEthernetShort    // shorter than an Ethernet header
+	ReasonEthernetNotForUs // unicast to another station's address
+	ReasonEtherType        // EtherType without a handler
+	ReasonARPMalformed     // ARP that is short or not Ethernet/IPv4
+	ReasonARPNotForUs      // ARP for somebody else's address
+	ReasonNeighborQueue    // queue of packets waiting for a neighbour full
+	ReasonNeighborFailed   // neighbour did not answer
+	ReasonNeighborTable    // neighbour table full
+
+	// IP.
+	ReasonIPMalformed   // header shorter, longer or of a version that cannot be
+	ReasonIPChecksum    // IPv4 header checksum wrong
+	ReasonIPExtension   // IPv6 extension header malformed or not understood
+	ReasonIPOptions     // IPv4 options malformed
+	ReasonIPSource      // source address that cannot be one
+	ReasonIPFragment    // fragment, where reassembly does not happen
+	ReasonNotForUs      // destination not ours and forwarding off
+	ReasonForwardSource // not to be forwarded: link-local, loopback, multicast
+	ReasonTTL           // TTL or hop limit used up
+	ReasonNoRoute       // no route to the destination
+	ReasonTooBig        // larger than the path's MTU and not to be fragmented
+	ReasonSourceMissing // no source address for the route
+	ReasonRule          // dropped by a rule
+	ReasonStolen        // taken over by a judge; not a loss
+	ReasonProtocol      // transport protocol without a handler
+
+	// ICMP.
+	ReasonICMPMalformed // ICMP message too short
+	ReasonICMPChecksum  // ICMP checksum wrong
+	ReasonICMPType      // ICMP message of no interest
+	ReasonICMPNoSocket  // echo reply or error for no socket
+	ReasonNDPMalformed  // neighbour discovery message breaking RFC 4861 §7.1
+	ReasonNDPNotForUs   // neighbour solicitation for somebody else's address
+
+	// UDP.
+	ReasonUDPMalformed // UDP header short or its length wrong
+	ReasonUDPChecksum  // UDP checksum wrong
+	ReasonUDPNoSocket  // no socket on the port
+	ReasonUDPQueueFull // socket's receive buffer full
+	ReasonUDPPeer      // connected socket, other peer
+
+	// TCP.
+	ReasonTCPMalformed // header shorter or longer than can be
+	ReasonTCPChecksum  // TCP checksum wrong
+	ReasonTCPNoSocket  // no connection and no listener
+	ReasonTCPOptions   // option lengths that cannot be
+	ReasonTCPFlags     // combination of flags that cannot be
+	ReasonTCPWindow    // outside the receive window
+	ReasonTCPOldAck    // acknowledgment older than the window allows
+	ReasonTCPAckUnsent // acknowledges what was never sent
+	ReasonTCPReset     // reset that does not fit the sequence
+	ReasonTCPSyn       // SYN in a synchronized connection
+	ReasonTCPPaws      // timestamp older than the last (RFC 7323 PAWS)
+	ReasonTCPNoAck     // segment without ACK in a synchronized connection
+	ReasonTCPDuplicate // data received already
+	ReasonTCPBuffer    // receive buffer full
+	ReasonTCPClosed    // data for a closed reader
+	ReasonTCPBacklog   // listener's backlog full
+	ReasonTCPListen    // segment to a listener that opens nothing
+	ReasonTCPTimeWait  // segment in TIME-WAIT
+
+	// Host.
+	ReasonHostClosed // host closed
+	ReasonFlushed    // queued when its socket, adapter or host was closed
+
+	ReasonCount
+)
+
+var reasonText = [ReasonCount]string{
+	NotDropped:             "not dropped",
+	ReasonAdapterDown:      "adapter down",
+	ReasonAdapterClosed:    "adapter not bound",
+	ReasonOutQueueFull:     "adapter queue full",
+	ReasonCableQueueFull:   "cable queue full",
+	ReasonCableCut:         "cable cut",
+	ReasonFrameTooBig:      "frame larger than MTU",
+	ReasonFilter:           "dropped by link filter",
+	ReasonDeviceWrite:      "device refused write",
+	ReasonDeviceShort:      "device frame short",
+	ReasonDeviceOffload:    "device offload header invalid",
+	ReasonSegmentFailed:    "super-segment cannot be cut",
+	ReasonEthernetShort:    "ethernet header short",
+	ReasonEthernetNotForUs: "ethernet address not ours",
+	ReasonEtherType:        "ethertype unknown",
+	ReasonARPMalformed:     "arp malformed",
+	ReasonARPNotForUs:      "arp not for us",
+	ReasonNeighborQueue:    "neighbour queue full",
+	ReasonNeighborFailed:   "neighbour unreachable",
+	ReasonNeighborTable:    "neighbour table full",
+	ReasonIPMalformed:      "ip header malformed",
+	ReasonIPChecksum:       "ip checksum wrong",
+	ReasonIPExtension:      "ipv6 extension header invalid",
+	ReasonIPOptions:        "ip options invalid",
+	ReasonIPSource:         "ip source invalid",
+	ReasonIPFragment:       "ip fragment not reassembled",
+	ReasonNotForUs:         "destination not ours",
+	ReasonForwardSource:    "address not to be forwarded",
+	ReasonTTL:              "ttl exceeded",
+	ReasonNoRoute:          "no route",
+	ReasonTooBig:           "larger than path mtu",
+	ReasonSourceMissing:    "no source address",
+	ReasonRule:             "dropped by rule",
+	ReasonStolen:           "taken by a judge",
+	ReasonProtocol:         "protocol unreachable",
+	ReasonICMPMalformed:    "icmp malformed",
+	ReasonICMPChecksum:     "icmp checksum wrong",
+	ReasonICMPType:         "icmp type ignored",
+	ReasonICMPNoSocket:     "icmp for no socket",
+	ReasonNDPMalformed:     "ndp malformed",
+	ReasonNDPNotForUs:      "ndp not for us",
+	ReasonUDPMalformed:     "udp malformed",
+	ReasonUDPChecksum:      "udp checksum wrong",
+	ReasonUDPNoSocket:      "udp port unreachable",
+	ReasonUDPQueueFull:     "udp receive buffer full",
+	ReasonUDPPeer:          "udp peer not connected",
+	ReasonTCPMalformed:     "tcp malformed",
+	ReasonTCPChecksum:      "tcp checksum wrong",
+	ReasonTCPNoSocket:      "tcp port closed",
+	ReasonTCPOptions:       "tcp options malformed",
+	ReasonTCPFlags:         "tcp flags invalid",
+	ReasonTCPWindow:        "tcp outside window",
+	ReasonTCPOldAck:        "tcp old ack",
+	ReasonTCPAckUnsent:     "tcp ack of unsent data",
+	ReasonTCPReset:         "tcp reset out of sequence",
+	ReasonTCPSyn:           "tcp syn in connection",
+	ReasonTCPPaws:          "tcp timestamp old",
+	ReasonTCPNoAck:         "tcp ack flag missing",
+	ReasonTCPDuplicate:     "tcp duplicate data",
+	ReasonTCPBuffer:        "tcp receive buffer full",
+	ReasonTCPClosed:        "tcp reader closed",
+	ReasonTCPBacklog:       "tcp backlog full",
+	ReasonTCPListen:        "tcp segment opens nothing",
+	ReasonTCPTimeWait:      "tcp time-wait",
+	ReasonHostClosed:       "host closed",
+	ReasonFlushed:          "flushed on close",
+}
+
+// String is the reason in words that people can search for.
+func (r Reason) String() string {
+	if r < ReasonCount && reasonText[r] != "" {
+		return reasonText[r]
+	}
+	return "unknown reason"
+}
+
+// Counters counts drops by reason. It belongs to one owner and its lock.
+type Counters [ReasonCount]uint64
+
+// Drop ends a packet for the reason r and returns r, for the caller to count.
+func Drop(p *Packet, r Reason) Reason {
+	p.Trace.Note("drop", r.String())
+	Free(p)
+	return r
+}
+
+// Drop is [Drop] for a lane's own pool.
+func (pl *Pool) Drop(p *Packet, r Reason) Reason {
+	p.Trace.Note("drop", r.String())
+	pl.Free(p)
+	return r
+}
