@@ -247,6 +247,9 @@ func (p *Packet) Linear(n int) bool {
 	return true
 }
 
+// LinearMax is the most bytes that can be made linear.
+func (p *Packet) LinearMax() int { return HeadLen - int(p.off) }
+
 // trimFirst takes n bytes off the front of the first fragment.
 func (p *Packet) trimFirst(n int) {
 	f := &p.frags[0]

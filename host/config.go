@@ -1,0 +1,99 @@
+package host
+
+import (
+	"net/netip"
+
+	"github.com/towpath/towpath/firewall/hook"
+	"github.com/towpath/towpath/ip/ifaddr"
+	"github.com/towpath/towpath/ip/route"
+	"github.com/towpath/towpath/link"
+)
+
+// config is everything the walk reads: an immutable snapshot. Changing it
+// means copying it under host.mu and publishing the copy.
+type config struct {
+	adapters []*link.Adapter // by index; [0] is nil
+	addrs    *ifaddr.Set
+	routes   *route.Table
+	hooks    *hook.Table
+	names    map[string][]netip.Addr
+	set      Settings
+}
+
+// Settings are a host's tunables, under the names Linux's sysctls have.
+type Settings struct {
+	// Forward: packets for others are forwarded (net.ipv4.ip_forward and
+	// net.ipv6.conf.all.forwarding).
+	Forward bool
+	// TTL of packets made here (net.ipv4.ip_default_ttl); 0 means 64.
+	TTL uint8
+	// ICMPRate is how many ICMP errors are sent a second at most
+	// (net.ipv4.icmp_msgs_per_sec); 0 means 1000.
+	ICMPRate int
+	// ICMPEchoIgnoreAll: echo requests are not answered
+	// (net.ipv4.icmp_echo_ignore_all).
+	ICMPEchoIgnoreAll bool
+	// Somaxconn bounds listeners' backlogs (net.core.somaxconn); 0 means 4096.
+	Somaxconn int
+	// TCPRcvBuf and TCPSndBuf are the initial buffers of a connection in
+	// bytes, TCPRcvBufMax and TCPSndBufMax what they may grow to (the default
+	// and max of net.ipv4.tcp_rmem and tcp_wmem); 0 means 256 KiB and 8 MiB.
+	TCPRcvBuf, TCPRcvBufMax int
+	TCPSndBuf, TCPSndBufMax int
+	// TCPNoTimestamps and TCPNoWindowScaling switch off what is offered by
+	// default (net.ipv4.tcp_timestamps, tcp_window_scaling).
+	TCPNoTimestamps, TCPNoWindowScaling bool
+	// UDPRcvBuf bounds a datagram socket's receive queue in bytes, packet
+	// overhead included (net.core.rmem_default); 0 means 2 MiB.
+	UDPRcvBuf int
+	// TimeWaitMax bounds the connections remembered in TIME-WAIT
+	// (net.ipv4.tcp_max_tw_buckets); 0 means 65536.
+	TimeWaitMax int
+	// PortMin and PortMax bound ephemeral ports
+	// (net.ipv4.ip_local_port_range); 0 means 32768 and 60999.
+	PortMin, PortMax uint16
+}
+
+func orDefault[T comparable](v *T, d T) {
+	var zero T
+	if *v == zero {
+		*v = d
+	}
+}
+
+func (s *Settings) fill() {
+	orDefault(&s.TTL, 64)
+	orDefault(&s.ICMPRate, 1000)
+	orDefault(&s.Somaxconn, 4096)
+	orDefault(&s.TCPRcvBuf, 256<<10)
+	orDefault(&s.TCPSndBuf, 256<<10)
+	orDefault(&s.TCPRcvBufMax, 8<<20)
+	orDefault(&s.TCPSndBufMax, 8<<20)
+	s.TCPRcvBufMax = max(s.TCPRcvBufMax, s.TCPRcvBuf)
+	s.TCPSndBufMax = max(s.TCPSndBufMax, s.TCPSndBuf)
+	orDefault(&s.UDPRcvBuf, 2<<20)
+	orDefault(&s.TimeWaitMax, 65536)
+	orDefault(&s.PortMin, 32768)
+	orDefault(&s.PortMax, 60999)
+	if s.PortMax < s.PortMin {
+		s.PortMax = s.PortMin
+	}
+}
+
+// adapter finds an adapter by index; nil if there is none.
+func (c *config) adapter(index int32) *link.Adapter {
+	if index <= 0 || int(index) >= len(c.adapters) {
+		return nil
+	}
+	return c.adapters[index]
+}
+
+// byName finds an adapter by name; nil if there is none.
+func (c *config) byName(name string) *link.Adapter {
+	for _, a := range c.adapters {
+		if a != nil && a.Name() == name {
+			return a
+		}
+	}
+	return nil
+}

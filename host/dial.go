@@ -1,0 +1,371 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"github.com/towpath/towpath/firewall/hook"
+	"github.com/towpath/towpath/tcp"
+	"github.com/towpath/towpath/wire"
+)
+
+var errMissingAddress = errors.New("missing address")
+
+// A family says which address families a network name stands for.
+type family struct{ v4, v6 bool }
+
+// network splits the name of a network of package net.
+func network(name string) (proto wire.Proto, f family, err error) {
+	base := strings.TrimRight(name, "46")
+	switch {
+	case base == "tcp":
+		proto = wire.ProtoTCP
+	case base == "udp":
+		proto = wire.ProtoUDP
+	default:
+		return 0, f, net.UnknownNetworkError(name)
+	}
+	switch name[len(base):] {
+	case "":
+		f = family{true, true}
+	case "4":
+		f = family{v4: true}
+	case "6":
+		f = family{v6: true}
+	default:
+		return 0, f, net.UnknownNetworkError(name)
+	}
+	return proto, f, nil
+}
+
+func (f family) has(ip netip.Addr) bool { return ip.Is4() && f.v4 || ip.Is6() && f.v6 }
+
+func canonicalName(name string) string {
+	return strings.ToLower(strings.TrimSuffix(name, "."))
+}
+
+// resolve splits host:port and finds the addresses of the host. An empty host
+// gives none.
+func (h *Host) resolve(base, address string, f family) (ips []netip.Addr, port uint16, err error) {
+	name, service, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, 0, err
+	}
+	if port, err = servicePort(base, service); err != nil || name == "" {
+		return nil, port, err
+	}
+	if ip, err := netip.ParseAddr(name); err == nil {
+		ip = ip.Unmap()
+		if !f.has(ip) {
+			return nil, 0, &net.AddrError{Err: "no suitable address", Addr: name}
+		}
+		return []netip.Addr{ip}, port, nil
+	}
+	for _, ip := range h.lookup(name) {
+		if f.has(ip) {
+			ips = append(ips, ip)
+		}
+	}
+	if len(ips) == 0 {
+		return nil, 0, &net.DNSError{Err: "no such host", Name: name, IsNotFound: true}
+	}
+	return ips, port, nil
+}
+
+// lookup finds a name's addresses in the host's own table.
+func (h *Host) lookup(name string) []netip.Addr {
+	key := canonicalName(name)
+	if ips := h.conf.Load().names[key]; ips != nil {
+		return ips
+	}
+	if key == "localhost" {
+		return []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback()}
+	}
+	return nil
+}
+
+// LookupNetIP returns the addresses of a name that the host knows, see
+// [Host.AddName].
+func (h *Host) LookupNetIP(name string) ([]netip.Addr, error) {
+	ips := h.lookup(name)
+	if len(ips) == 0 {
+		return nil, &net.DNSError{Err: "no such host", Name: name, IsNotFound: true}
+	}
+	return append([]netip.Addr(nil), ips...), nil
+}
+
+// servicePort is a port's number; names are those of the services that this
+// system knows.
+func servicePort(base, service string) (uint16, error) {
+	if service == "" {
+		return 0, nil
+	}
+	if n, err := strconv.ParseUint(service, 10, 32); err == nil {
+		if n > 65535 {
+			return 0, &net.AddrError{Err: "invalid port", Addr: service}
+		}
+		return uint16(n), nil
+	}
+	n, err := net.LookupPort(base, service)
+	return uint16(n), err
+}
+
+// Dial connects to an address; see [Host.DialContext].
+func (h *Host) Dial(network, address string) (net.Conn, error) {
+	return h.DialContext(context.Background(), network, address)
+}
+
+// DialContext connects to an address from this host, as net.Dialer's method
+// does. Networks are "tcp", "udp" and these with "4" or "6". The host part of
+// the address is an IP address or a name that the host knows; names with
+// several addresses are tried in order. The connection is a *TCPConn or a
+// *UDPConn.
+func (h *Host) DialContext(ctx context.Context, name, address string) (net.Conn, error) {
+	proto, f, err := network(name)
+	var ips []netip.Addr
+	var port uint16
+	if err == nil {
+		base := strings.TrimRight(name, "46")
+		ips, port, err = h.resolve(base, address, f)
+	}
+	if err != nil {
+		return nil, &net.OpError{Op: "dial", Net: name, Err: err}
+	}
+	if len(ips) == 0 { // this host itself, as package net says
+		ips = []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1})}
+		if !f.v4 {
+			ips[0] = netip.IPv6Loopback()
+		}
+	}
+	var first error
+	for _, ip := range ips {
+		if ip.IsUnspecified() {
+			if ip = netip.IPv6Loopback(); f.v4 {
+				ip = netip.AddrFrom4([4]byte{127, 0, 0, 1})
+			}
+		}
+		c, err := h.dial(ctx, name, proto, netip.AddrPortFrom(ip, port))
+		if err == nil {
+			return c, nil
+		}
+		if first == nil {
+			first = err
+		}
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return nil, first
+}
+
+// dial connects to one address.
+func (h *Host) dial(ctx context.Context, name string, proto wire.Proto, to netip.AddrPort) (net.Conn, error) {
+	if proto == wire.ProtoUDP {
+		if to.Port() == 0 {
+			return nil, &net.OpError{Op: "dial", Net: name, Addr: net.UDPAddrFromAddrPort(to), Err: sysError("connect", syscall.EINVAL)}
+		}
+		any := netip.IPv4Unspecified()
+		if to.Addr().Is6() {
+			any = netip.IPv6Unspecified()
+		}
+		s, err := h.udpOpen(binding{addr: any, v4: to.Addr().Is4(), v6: to.Addr().Is6()}, to)
+		if err != nil {
+			return nil, &net.OpError{Op: "dial", Net: name, Addr: net.UDPAddrFromAddrPort(to), Err: sysError("connect", err)}
+		}
+		return &UDPConn{s}, nil
+	}
+	s, local, err := h.connect(ctx, to)
+	if err != nil {
+		e := &net.OpError{Op: "dial", Net: name, Addr: net.TCPAddrFromAddrPort(to), Err: sysError("connect", err)}
+		if local.IsValid() {
+			e.Source = net.TCPAddrFromAddrPort(local)
+		}
+		return nil, e
+	}
+	return (*TCPConn)(s), nil
+}
+
+// connect opens a TCP connection and waits for its handshake.
+func (h *Host) connect(ctx context.Context, to netip.AddrPort) (*tcpSocket, netip.AddrPort, error) {
+	if ctx.Err() != nil {
+		return nil, netip.AddrPort{}, contextError(ctx)
+	}
+	ln := &h.lane
+	ln.lock()
+	s, errno := ln.connect(to)
+	if errno != 0 || ln.closed {
+		ln.unlock(nil)
+		if ln.closed {
+			return nil, netip.AddrPort{}, errNetClosed
+		}
+		return nil, netip.AddrPort{}, errno
+	}
+	local := s.local()
+	ln.unlock(nil)
+	if ctx.Done() != nil {
+		stop := context.AfterFunc(ctx, func() {
+			ln.lock()
+			ln.wake(s.wr.Wake())
+			ln.unlock(nil)
+		})
+		defer stop()
+	}
+	for {
+		ln.lock()
+		switch {
+		case s.detached: // the host was closed
+			ln.unlock(nil)
+			return nil, local, errNetClosed
+		case s.opened:
+			ln.unlock(nil)
+			return s, local, nil
+		case s.gone || s.conn.State() == tcp.StateClosed:
+			err := s.takeError()
+			delete(ln.sockets, s)
+			s.conn.FreeBuffers()
+			ln.unlock(nil)
+			if err == nil {
+				err = syscall.ECONNABORTED
+			}
+			return nil, local, err
+		case ctx.Err() != nil:
+			s.detached = true
+			delete(ln.sockets, s)
+			s.abort(ln)
+			ln.unlock(nil)
+			return nil, local, contextError(ctx)
+		}
+		s.wr.Prepare()
+		ln.unlock(nil)
+		s.wr.Sleep()
+	}
+}
+
+// connect makes a socket and sends its SYN.
+func (ln *lane) connect(to netip.AddrPort) (*tcpSocket, syscall.Errno) {
+	if ln.closed {
+		return nil, 0
+	}
+	if to.Port() == 0 {
+		return nil, syscall.ECONNREFUSED // as a SYN to port 0 would bring
+	}
+	if to.Addr().IsMulticast() || to.Addr() == broadcast4 || ln.isBroadcast(to.Addr()) {
+		return nil, syscall.ENETUNREACH
+	}
+	var d dst
+	if e := ln.routeFrom(&d, to.Addr(), netip.Addr{}); e != 0 {
+		return nil, e
+	}
+	if d.out.Capabilities().Loopback && to.Addr().IsLoopback() {
+		d.src = to.Addr()
+	}
+	port, old := ln.connectPort(d.src, to)
+	if port == 0 {
+		return nil, syscall.EADDRNOTAVAIL
+	}
+	local := netip.AddrPortFrom(d.src, port)
+	if e := ln.judgeSocket(hook.SocketConnect, wire.ProtoTCP, local, to); e != 0 {
+		return nil, e
+	}
+	var isn uint32
+	if old != nil {
+		isn = old.ISN()
+		ln.endTimeWait(old)
+	}
+	s := ln.newSocket(local, to, d)
+	s.initConn(isn, old != nil)
+	ln.sockets[s] = struct{}{}
+	s.conn.Connect(ln.now)
+	s.touch(ln)
+	return s, 0
+}
+
+// connectPort chooses the local port of a connection: one with which its four
+// addresses are new, or those of a connection that has been in TIME-WAIT for
+// long enough.
+func (ln *lane) connectPort(src netip.Addr, to netip.AddrPort) (port uint16, old *timeWait) {
+	port = ln.ephemeral(func(port uint16) bool {
+		return ln.ports.listeners[port] == nil && ln.tcp.find(src, to.Addr(), port, to.Port()) == nil
+	})
+	if port != 0 {
+		return port, nil
+	}
+	port = ln.ephemeral(func(port uint16) bool {
+		e := ln.tcp.find(src, to.Addr(), port, to.Port())
+		if e != nil && e.wait != nil && e.wait.reusable(ln.now) {
+			old = e.wait
+		}
+		return old != nil
+	})
+	return port, old
+}
+
+// Listen listens for connections, as [net.Listen] does: on "tcp", "tcp4" or
+// "tcp6". Without an address it listens on all of the host's. The listener is
+// a *TCPListener.
+func (h *Host) Listen(name, address string) (net.Listener, error) {
+	b, err := h.bind(name, address, wire.ProtoTCP)
+	var l *tcpListener
+	if err == nil {
+		l, err = h.listen(b)
+	}
+	if err != nil {
+		e := &net.OpError{Op: "listen", Net: name, Err: sysError("bind", err)}
+		if b.addr.IsValid() {
+			e.Addr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(b.addr, b.port))
+		}
+		return nil, e
+	}
+	return &TCPListener{l}, nil
+}
+
+// ListenPacket opens a datagram socket, as [net.ListenPacket] does: on "udp",
+// "udp4" or "udp6". The connection is a *UDPConn.
+func (h *Host) ListenPacket(name, address string) (net.PacketConn, error) {
+	b, err := h.bind(name, address, wire.ProtoUDP)
+	var s *udpSocket
+	if err == nil {
+		s, err = h.udpOpen(b, netip.AddrPort{})
+	}
+	if err != nil {
+		e := &net.OpError{Op: "listen", Net: name, Err: sysError("bind", err)}
+		if b.addr.IsValid() {
+			e.Addr = net.UDPAddrFromAddrPort(netip.AddrPortFrom(b.addr, b.port))
+		}
+		return nil, e
+	}
+	return &UDPConn{s}, nil
+}
+
+// bind reads the address of a listening socket.
+func (h *Host) bind(name, address string, want wire.Proto) (b binding, err error) {
+	proto, f, err := network(name)
+	if err == nil && proto != want {
+		err = net.UnknownNetworkError(name)
+	}
+	if err != nil {
+		return b, err
+	}
+	ips, port, err := h.resolve(strings.TrimRight(name, "46"), address, f)
+	if err != nil {
+		return b, err
+	}
+	b = binding{port: port, v4: f.v4, v6: f.v6}
+	switch {
+	case len(ips) > 0:
+		b.addr = ips[0]
+		if !b.addr.IsUnspecified() || b.addr.Is4() {
+			b.v4, b.v6 = b.addr.Is4(), b.addr.Is6()
+		}
+	case f.v6:
+		b.addr = netip.IPv6Unspecified()
+	default:
+		b.addr = netip.IPv4Unspecified()
+	}
+	return b, nil
+}

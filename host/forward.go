@@ -1,0 +1,55 @@
+package host
+
+import (
+	"github.com/towpath/towpath/firewall/hook"
+	"github.com/towpath/towpath/link"
+	"github.com/towpath/towpath/packet"
+	"github.com/towpath/towpath/wire"
+)
+
+// forward sends a packet for somebody else on its way (RFC 1812 §5.2.1).
+func (ln *lane) forward(in *link.Adapter, p *packet.Packet) {
+	if p.Src.IsLinkLocalUnicast() || p.Dst.IsLinkLocalUnicast() || p.Dst.IsMulticast() || p.Dst == broadcast4 || p.Src.IsUnspecified() || p.Dst.IsUnspecified() {
+		ln.drop(p, packet.ReasonForwardSource)
+		return
+	}
+	if p.TTL <= 1 {
+		ln.icmpError(in, p, icmpTTL)
+		ln.drop(p, packet.ReasonTTL)
+		return
+	}
+	var d dst
+	if r := ln.route(&d, p.Dst); r != packet.NotDropped {
+		ln.icmpError(in, p, icmpNoRoute)
+		ln.drop(p, r)
+		return
+	}
+	if mtu := d.out.MTU(); ipLen(p) > mtu {
+		if p.Dst.Is6() || wire.IPv4(p.From(p.Net)).DontFragment() {
+			ln.icmpError(in, p, icmpTooBig(mtu))
+		}
+		ln.drop(p, packet.ReasonTooBig)
+		return
+	}
+	// The TTL goes down only now: an error sent above quotes the packet as it
+	// came.
+	p.TTL--
+	if p.Dst.Is4() {
+		wire.IPv4(p.From(p.Net)).DecTTL()
+	} else {
+		wire.IPv6(p.From(p.Net)).SetHopLimit(p.TTL)
+	}
+	if js := ln.conf.hooks.Packet[hook.Forward]; js != nil && !ln.judge(hook.Forward, js, in, d.out, p) {
+		return
+	}
+	ln.stats.Forwarded++
+	ln.postroute(p, &d)
+}
+
+// ipLen is the length of the largest IP packet that p is or will be cut into.
+func ipLen(p *packet.Packet) int {
+	if p.GSO.Type != packet.GSONone {
+		return int(p.Data-p.Net) + int(p.GSO.Size)
+	}
+	return p.LenFrom(p.Net)
+}

@@ -1,0 +1,329 @@
+package host
+
+import (
+	"encoding/binary"
+	"net/netip"
+	"syscall"
+
+	"github.com/towpath/towpath/link"
+	"github.com/towpath/towpath/packet"
+	"github.com/towpath/towpath/wire"
+)
+
+// An icmpCause is something that an ICMP error tells, in both families' words.
+type icmpCause struct {
+	type4 wire.ICMPv4Type
+	code4 uint8
+	type6 wire.ICMPv6Type
+	code6 uint8
+	rest  uint32        // bytes 4 to 7 of the message
+	errno syscall.Errno // what a local sender is told
+}
+
+var (
+	icmpPort = icmpCause{type4: wire.ICMPv4Unreachable, code4: wire.ICMPv4PortUnreachable,
+		type6: wire.ICMPv6Unreachable, code6: wire.ICMPv6PortUnreachable, errno: syscall.ECONNREFUSED}
+	icmpProtocol = icmpCause{type4: wire.ICMPv4Unreachable, code4: wire.ICMPv4ProtoUnreachable,
+		type6: wire.ICMPv6ParamProblem, code6: wire.ICMPv6UnknownNextHeader, rest: 6, errno: syscall.ENOPROTOOPT}
+	icmpHost = icmpCause{type4: wire.ICMPv4Unreachable, code4: wire.ICMPv4HostUnreachable,
+		type6: wire.ICMPv6Unreachable, code6: wire.ICMPv6AddressUnreachable, errno: syscall.EHOSTUNREACH}
+	icmpNoRoute = icmpCause{type4: wire.ICMPv4Unreachable, code4: wire.ICMPv4NetUnreachable,
+		type6: wire.ICMPv6Unreachable, code6: wire.ICMPv6NoRoute, errno: syscall.ENETUNREACH}
+	icmpTTL = icmpCause{type4: wire.ICMPv4TimeExceeded, code4: wire.ICMPv4TTLExceeded,
+		type6: wire.ICMPv6TimeExceeded, code6: wire.ICMPv6HopLimitExceeded, errno: syscall.EHOSTUNREACH}
+)
+
+func icmpTooBig(mtu int) icmpCause {
+	return icmpCause{type4: wire.ICMPv4Unreachable, code4: wire.ICMPv4FragNeeded,
+		type6: wire.ICMPv6PacketTooBig, rest: uint32(mtu), errno: syscall.EMSGSIZE}
+}
+
+// Lengths up to which errors quote the packet that caused them (RFC 1812
+// §4.3.2.3, RFC 4443 §2.4 (c)), as IP packets in bytes.
+const (
+	icmpErrorMax4 = 576
+	icmpErrorMax6 = 1280
+)
+
+// icmpError tells the sender of p what became of it. p is lent; its IP header
+// is at p.Net. A sender on this host is told without a packet.
+func (ln *lane) icmpError(in *link.Adapter, p *packet.Packet, c icmpCause) {
+	if p.Ingress == 0 {
+		q := quoted{src: p.Src, dst: p.Dst, proto: p.Proto}
+		if b := p.From(p.Transport); len(b) >= 8 {
+			q.srcPort, q.dstPort = binary.BigEndian.Uint16(b), binary.BigEndian.Uint16(b[2:])
+			q.seq = binary.BigEndian.Uint32(b[4:])
+			ln.senderError(&q, c)
+		}
+		return
+	}
+	if in == nil {
+		in = ln.conf.adapter(p.Ingress)
+	}
+	if in == nil || !ln.mayAnswer(in, p) || !ln.icmpTokens.take(ln.now, ln.conf.set.ICMPRate) {
+		return
+	}
+	var d dst
+	if ln.route(&d, p.Src) != packet.NotDropped {
+		return
+	}
+	src := p.Dst
+	if _, ours := ln.conf.addrs.Local(src); !ours {
+		var ok bool
+		if src, ok = ln.conf.addrs.Source(in.Index(), p.Src, p.Src); !ok {
+			return
+		}
+	}
+	e := ln.pool.Get()
+	max, hdr := icmpErrorMax4, wire.IPv4Len
+	if p.Src.Is6() {
+		max, hdr = icmpErrorMax6, wire.IPv6Len
+	}
+	n := min(p.LenFrom(p.Net), max-hdr-wire.ICMPLen)
+	msg := ln.pool.Chunk(n)
+	// What is quoted begins at the IP header, wherever the packet begins now.
+	k := copy(msg.Bytes()[:n], p.From(p.Net))
+	if k < n {
+		p.CopyTo(msg.Bytes()[k:n], p.HeadLen())
+	}
+	e.AppendOwned(msg, 0, n)
+	if p.Src.Is6() {
+		wire.PutICMP(e.Push(wire.ICMPLen), uint8(c.type6), c.code6, 0, c.rest)
+		e.Proto = wire.ProtoICMPv6
+	} else {
+		wire.PutICMP(e.Push(wire.ICMPLen), uint8(c.type4), c.code4, 0, c.rest)
+		e.Proto = wire.ProtoICMP
+	}
+	e.Src, e.Dst, e.TTL = src, p.Src, ln.conf.set.TTL
+	ln.icmpOut(e, &d)
+}
+
+// mayAnswer keeps the rules of RFC 1122 §3.2.2 and RFC 4443 §2.4 (e): no error
+// about an error, a fragment but the first, or a packet to or from a group.
+func (ln *lane) mayAnswer(in *link.Adapter, p *packet.Packet) bool {
+	if p.Src.IsUnspecified() || p.Src.IsMulticast() || p.Src.IsLoopback() && !in.Capabilities().Loopback ||
+		p.Dst.IsMulticast() || p.Dst == broadcast4 || ln.conf.addrs.Broadcast(in.Index(), p.Dst) {
+		return false
+	}
+	if in.Capabilities().Medium == link.MediumEthernet && p.Link < p.Net && p.From(p.Link)[0]&1 != 0 {
+		return false
+	}
+	if p.Src.Is4() {
+		if wire.IPv4(p.From(p.Net)).FragOffset() != 0 {
+			return false
+		}
+		if p.Proto == wire.ProtoICMP {
+			b := p.From(p.Transport)
+			return len(b) > 0 && !wire.ICMPv4Type(b[0]).IsError()
+		}
+		return true
+	}
+	if p.Proto == wire.ProtoICMPv6 {
+		b := p.From(p.Transport)
+		return len(b) > 0 && !wire.ICMPv6Type(b[0]).IsError()
+	}
+	return true
+}
+
+// icmpOut fills in the checksum of the ICMP message p and sends it.
+func (ln *lane) icmpOut(p *packet.Packet, d *dst) {
+	p.Transport = p.Start()
+	var pseudo uint32
+	if p.Proto == wire.ProtoICMPv6 {
+		pseudo = wire.PseudoSum(p.Src, p.Dst, wire.ProtoICMPv6, p.Len())
+	}
+	h := wire.ICMPv4(p.Head())
+	h.SetChecksum(0)
+	h.SetChecksum(^wire.Fold(p.TransportSum(pseudo)))
+	ln.ipOut(p, d)
+}
+
+// icmpv4In takes an ICMP message for us.
+func (ln *lane) icmpv4In(a *link.Adapter, p *packet.Packet) {
+	if !p.Linear(wire.ICMPLen) {
+		ln.drop(p, packet.ReasonICMPMalformed)
+		return
+	}
+	if p.Checksum == packet.ChecksumNone && wire.Fold(p.TransportSum(0)) != 0xffff {
+		ln.drop(p, packet.ReasonICMPChecksum)
+		return
+	}
+	m := wire.ICMPv4(p.Head())
+	switch t := m.Type(); {
+	case t == wire.ICMPv4EchoRequest:
+		ln.echoIn(a, p, uint8(wire.ICMPv4EchoReply))
+	case t == wire.ICMPv4EchoReply:
+		ln.echoReplyIn(p, m.ID(), m.Seq())
+	case t == wire.ICMPv4Unreachable || t == wire.ICMPv4TimeExceeded || t == wire.ICMPv4ParamProblem:
+		c := icmpCause{type4: t, code4: m.Code(), rest: uint32(m.MTU()), errno: errnoOf4(t, m.Code())}
+		ln.errorIn(p, c)
+	default:
+		ln.drop(p, packet.ReasonICMPType)
+	}
+}
+
+// icmpv6In takes an ICMPv6 message for us.
+func (ln *lane) icmpv6In(a *link.Adapter, p *packet.Packet) {
+	if p.Len() < wire.ICMPLen || !p.Linear(min(p.Len(), p.LinearMax())) {
+		ln.drop(p, packet.ReasonICMPMalformed)
+		return
+	}
+	if p.Checksum == packet.ChecksumNone &&
+		wire.Fold(p.TransportSum(wire.PseudoSum(p.Src, p.Dst, wire.ProtoICMPv6, p.Len()))) != 0xffff {
+		ln.drop(p, packet.ReasonICMPChecksum)
+		return
+	}
+	m := wire.ICMPv6(p.Head())
+	switch t := m.Type(); t {
+	case wire.ICMPv6EchoRequest:
+		ln.echoIn(a, p, uint8(wire.ICMPv6EchoReply))
+	case wire.ICMPv6EchoReply:
+		ln.echoReplyIn(p, m.ID(), m.Seq())
+	case wire.ICMPv6NeighborSolicit, wire.ICMPv6NeighborAdvert:
+		ln.ndpIn(a, p)
+	case wire.ICMPv6Unreachable, wire.ICMPv6PacketTooBig, wire.ICMPv6TimeExceeded, wire.ICMPv6ParamProblem:
+		c := icmpCause{type6: t, code6: m.Code(), rest: m.Rest(), errno: errnoOf6(t, m.Code())}
+		ln.errorIn(p, c)
+	default:
+		ln.drop(p, packet.ReasonICMPType)
+	}
+}
+
+// echoIn answers an echo request with the same packet.
+func (ln *lane) echoIn(a *link.Adapter, p *packet.Packet, reply uint8) {
+	if ln.conf.set.ICMPEchoIgnoreAll || p.Dst == broadcast4 || ln.conf.addrs.Broadcast(a.Index(), p.Dst) || p.Src.IsUnspecified() {
+		ln.drop(p, packet.ReasonICMPType)
+		return
+	}
+	src := p.Dst
+	if src.IsMulticast() {
+		src = netip.Addr{} // let the route choose
+	}
+	var d dst
+	if ln.routeFrom(&d, p.Src, src) != 0 {
+		ln.drop(p, packet.ReasonNoRoute)
+		return
+	}
+	p.Head()[0] = reply
+	p.Src, p.Dst = d.src, p.Src
+	p.TTL, p.Checksum, p.Mark, p.Ingress = ln.conf.set.TTL, packet.ChecksumNone, 0, 0
+	ln.icmpOut(p, &d)
+}
+
+// errnoOf4 is what a socket is told of an ICMP error (RFC 1122 §4.2.3.9; the
+// numbers are Linux's icmp_err_convert).
+func errnoOf4(t wire.ICMPv4Type, code uint8) syscall.Errno {
+	switch t {
+	case wire.ICMPv4Unreachable:
+		switch code {
+		case wire.ICMPv4NetUnreachable, wire.ICMPv4NetUnknown, wire.ICMPv4NetProhibited, wire.ICMPv4NetTOS:
+			return syscall.ENETUNREACH
+		case wire.ICMPv4ProtoUnreachable:
+			return syscall.ENOPROTOOPT
+		case wire.ICMPv4PortUnreachable:
+			return syscall.ECONNREFUSED
+		case wire.ICMPv4FragNeeded:
+			return syscall.EMSGSIZE
+		case wire.ICMPv4SourceRouteFail:
+			return syscall.EOPNOTSUPP
+		}
+		return syscall.EHOSTUNREACH
+	case wire.ICMPv4ParamProblem:
+		return syscall.EPROTO
+	}
+	return syscall.EHOSTUNREACH
+}
+
+// errnoOf6 is errnoOf4 for ICMPv6 (Linux's icmpv6_err_convert).
+func errnoOf6(t wire.ICMPv6Type, code uint8) syscall.Errno {
+	switch t {
+	case wire.ICMPv6Unreachable:
+		switch code {
+		case wire.ICMPv6NoRoute:
+			return syscall.ENETUNREACH
+		case wire.ICMPv6AdminProhibited, wire.ICMPv6PolicyFail, wire.ICMPv6RejectRoute:
+			return syscall.EACCES
+		case wire.ICMPv6PortUnreachable:
+			return syscall.ECONNREFUSED
+		}
+		return syscall.EHOSTUNREACH
+	case wire.ICMPv6PacketTooBig:
+		return syscall.EMSGSIZE
+	case wire.ICMPv6ParamProblem:
+		return syscall.EPROTO
+	}
+	return syscall.EHOSTUNREACH
+}
+
+// quoted is what an ICMP error tells of the packet it is about. src and dst are
+// those of that packet: src is ours.
+type quoted struct {
+	src, dst         netip.Addr
+	proto            wire.Proto
+	srcPort, dstPort uint16
+	seq              uint32 // TCP: sequence number
+}
+
+// errorIn finds out which packet of ours an ICMP error is about, and tells its
+// sender. Everything in it is a stranger's word: nothing is believed that does
+// not fit a socket.
+func (ln *lane) errorIn(p *packet.Packet, c icmpCause) {
+	p.Pull(wire.ICMPLen)
+	p.Linear(min(p.Len(), p.LinearMax()))
+	b := p.Head()
+	var q quoted
+	var l4 []byte
+	if p.Src.Is4() {
+		ip := wire.IPv4(b)
+		if len(b) < wire.IPv4Len || b[0]>>4 != 4 || ip.HeaderLen() < wire.IPv4Len || len(b) < ip.HeaderLen() || ip.FragOffset() != 0 {
+			ln.drop(p, packet.ReasonICMPMalformed)
+			return
+		}
+		q.src, q.dst, q.proto, l4 = ip.Src(), ip.Dst(), ip.Proto(), b[ip.HeaderLen():]
+	} else {
+		ip := wire.IPv6(b)
+		if len(b) < wire.IPv6Len || b[0]>>4 != 6 {
+			ln.drop(p, packet.ReasonICMPMalformed)
+			return
+		}
+		q.src, q.dst, q.proto, l4 = ip.Src(), ip.Dst(), ip.NextHeader(), b[wire.IPv6Len:]
+		if q.proto.IsExtension() {
+			x, bad := wire.WalkExtensions(l4, q.proto)
+			if bad != wire.ExtOK || x.FragOffset != 0 {
+				ln.drop(p, packet.ReasonICMPMalformed)
+				return
+			}
+			q.proto, l4 = x.Proto, l4[x.Len:]
+		}
+	}
+	if len(l4) < 8 {
+		ln.drop(p, packet.ReasonICMPMalformed)
+		return
+	}
+	q.srcPort, q.dstPort = binary.BigEndian.Uint16(l4), binary.BigEndian.Uint16(l4[2:])
+	q.seq = binary.BigEndian.Uint32(l4[4:])
+	if !ln.senderError(&q, c) {
+		ln.drop(p, packet.ReasonICMPNoSocket)
+		return
+	}
+	ln.pool.Free(p)
+}
+
+// senderError tells the socket that sent a packet what became of it, and
+// reports whether there is one.
+func (ln *lane) senderError(q *quoted, c icmpCause) bool {
+	switch q.proto {
+	case wire.ProtoTCP:
+		return ln.tcpError(q, c)
+	case wire.ProtoUDP:
+		return ln.udpError(q, c)
+	case wire.ProtoICMP, wire.ProtoICMPv6:
+		// Of an echo request the four bytes after the checksum are identifier
+		// and sequence number.
+		if w := ln.pings[uint16(q.seq>>16)]; w != nil && w.seq == uint16(q.seq) && w.to == q.dst {
+			w.fail(ln, c.errno)
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,253 @@
+package host
+
+import (
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/towpath/towpath/clock"
+	"github.com/towpath/towpath/ip/neigh"
+	"github.com/towpath/towpath/link"
+	"github.com/towpath/towpath/packet"
+	"github.com/towpath/towpath/socket"
+	"github.com/towpath/towpath/wire"
+)
+
+// A lane owns connections, sockets and their timers, and everything that the
+// walk touches without a lock of its own. All fields are guarded by mu.
+type lane struct {
+	mu   sync.Mutex
+	host *Host
+	conf *config       // this hold's configuration
+	now  time.Duration // this hold's instant
+	pool packet.Pool
+	rand *rand.Rand
+
+	wheel   clock.Wheel
+	timer   clock.Timer   // calls tick
+	timerAt time.Duration // what timer is armed for, or Never
+	rearm   bool          // timerAt has moved earlier in this hold
+
+	out   []packet.List // by adapter: what this hold has made
+	dirty []int32       // the adapters that have some
+
+	touched *tcpSocket // connections to run at the end of the hold
+	wakes   []chan struct{}
+
+	tcp      connTable
+	timeWait timeWaits
+	ports    portTable // listeners, datagram sockets and bound ports
+	pings    map[uint16]*pingWait
+	pingID   uint16
+	sockets  map[closer]struct{} // all open sockets, for close
+
+	neighTimer clock.Entry
+	icmpTokens tokens
+
+	drops  packet.Counters
+	stats  Stats
+	closed bool
+}
+
+// closer is any socket, as the lane's close sees it.
+type closer interface{ closeLocked(ln *lane) }
+
+func (ln *lane) init(h *Host, src rand.Source) {
+	ln.host = h
+	ln.rand = rand.New(src)
+	ln.timerAt = clock.Never
+	ln.tcp.seed = ln.rand.Uint64()
+	ln.pingID = uint16(ln.rand.Uint32())
+	ln.sockets = make(map[closer]struct{})
+	ln.ports.init()
+	ln.neighTimer.Fire = func(now time.Duration) {
+		h.neigh.Timeout(now, (*neighSender)(ln))
+		ln.schedule(&ln.neighTimer, h.neigh.Deadline())
+	}
+}
+
+// lock begins a hold. It is the one seam through which packets, timers and
+// socket operations enter the lane.
+func (ln *lane) lock() {
+	ln.mu.Lock()
+	ln.now = ln.host.clock.Now()
+	ln.conf = ln.host.conf.Load()
+}
+
+// wakesInline and flushInline are what unlock carries out of the lock without
+// allocating.
+const (
+	wakesInline = 8
+	flushInline = 8
+)
+
+// unlock ends a hold: connections touched send what they may, output goes to
+// the adapters' queues, the timer is armed; then the lock is dropped, sleepers
+// are woken and adapters flushed. With a w the caller runs the work that this
+// makes; without one it is run here.
+func (ln *lane) unlock(w *link.Work) {
+	for s := ln.touched; s != nil; s = ln.touched {
+		ln.touched = s.nextTouched
+		s.nextTouched, s.isTouched = nil, false
+		s.finish(ln)
+	}
+	var flush [flushInline]*link.Adapter
+	var wake [wakesInline]chan struct{}
+	nflush, moreFlush := 0, []*link.Adapter(nil)
+	for _, i := range ln.dirty {
+		a := ln.conf.adapters[i]
+		a.Enqueue(&ln.out[i])
+		if nflush < flushInline {
+			flush[nflush] = a
+			nflush++
+		} else {
+			moreFlush = append(moreFlush, a)
+		}
+	}
+	ln.dirty = ln.dirty[:0]
+	nwake := copy(wake[:], ln.wakes)
+	for _, ch := range ln.wakes[nwake:] {
+		socket.Signal(ch) // more than fit: never mind the lock
+	}
+	clear(ln.wakes)
+	ln.wakes = ln.wakes[:0]
+	if ln.rearm {
+		ln.arm()
+	}
+	ln.mu.Unlock()
+
+	for _, ch := range wake[:nwake] {
+		socket.Signal(ch)
+	}
+	if nflush == 0 {
+		return
+	}
+	own := w == nil
+	if own {
+		w = link.NewWork(&ln.host.group)
+	}
+	for _, a := range flush[:nflush] {
+		a.Flush(w)
+	}
+	for _, a := range moreFlush {
+		a.Flush(w)
+	}
+	if own {
+		w.Run()
+	}
+}
+
+// wake notes a sleeper to be woken after unlocking; nil is ignored.
+func (ln *lane) wake(ch chan struct{}) {
+	if ch != nil {
+		ln.wakes = append(ln.wakes, ch)
+	}
+}
+
+// enqueue puts a packet on this hold's output.
+func (ln *lane) enqueue(a *link.Adapter, p *packet.Packet) {
+	i := a.Index()
+	if int(i) >= len(ln.out) {
+		ln.out = append(ln.out, make([]packet.List, int(i)+1-len(ln.out))...)
+	}
+	if ln.out[i].Empty() {
+		ln.dirty = append(ln.dirty, i)
+	}
+	ln.out[i].Push(p)
+}
+
+// drop ends a packet and counts it.
+func (ln *lane) drop(p *packet.Packet, r packet.Reason) {
+	ln.drops[r]++
+	ln.pool.Drop(p, r)
+}
+
+// schedule puts an entry on the wheel, unless the instant is Never.
+func (ln *lane) schedule(e *clock.Entry, at time.Duration) {
+	if at == clock.Never {
+		return
+	}
+	ln.wheel.Schedule(e, at)
+	if at < ln.timerAt {
+		ln.timerAt = at
+		ln.rearm = true
+	}
+}
+
+// scheduleLazily is schedule for deadlines that mostly move later: an entry
+// that is on the wheel for an earlier instant stays there, and asks again.
+func (ln *lane) scheduleLazily(e *clock.Entry, at time.Duration) {
+	if !e.Pending() || at < e.At() {
+		ln.schedule(e, at)
+	}
+}
+
+// arm sets the clock's timer for timerAt.
+func (ln *lane) arm() {
+	ln.rearm = false
+	if ln.timerAt == clock.Never || ln.closed {
+		return
+	}
+	d := max(ln.timerAt-ln.now, 0)
+	if ln.timer == nil {
+		ln.timer = ln.host.clock.AfterFunc(d, ln.tick)
+		return
+	}
+	ln.timer.Reset(d)
+}
+
+// tick is the clock's call: it fires what is due and arms the timer for what
+// is next.
+func (ln *lane) tick() {
+	ln.lock()
+	if ln.closed {
+		ln.unlock(nil)
+		return
+	}
+	ln.timerAt = clock.Never
+	ln.wheel.Advance(ln.now)
+	ln.timerAt = ln.wheel.Next()
+	ln.rearm = true
+	ln.unlock(nil)
+}
+
+// close ends every socket and stops the lane's timer.
+func (ln *lane) close() {
+	ln.lock()
+	for s := range ln.sockets {
+		s.closeLocked(ln)
+	}
+	for _, s := range ln.tcp.all() {
+		s.abort(ln)
+	}
+	for _, p := range ln.pings {
+		p.fail(ln, errNetClosed)
+	}
+	ln.unlock(nil) // resets leave by adapters that are still open
+	ln.lock()
+	ln.closed = true
+	if ln.timer != nil {
+		ln.timer.Stop()
+	}
+	ln.timeWait.clear(ln)
+	ln.unlock(nil)
+}
+
+// trim gives the lane's free packets back.
+func (ln *lane) trim() {
+	ln.mu.Lock()
+	ln.pool.Trim()
+	ln.mu.Unlock()
+}
+
+// neighSender lets the neighbour cache speak through the lane, which is locked
+// when it does.
+type neighSender lane
+
+func (s *neighSender) Solicit(k neigh.Key, mac wire.MAC, cause *packet.Packet) {
+	(*lane)(s).solicit(k, mac, cause)
+}
+
+func (s *neighSender) Unresolved(k neigh.Key, p *packet.Packet, r packet.Reason) {
+	(*lane)(s).unresolved(k, p, r)
+}

@@ -1,0 +1,154 @@
+package host
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"syscall"
+	"time"
+
+	"github.com/towpath/towpath/packet"
+	"github.com/towpath/towpath/socket"
+	"github.com/towpath/towpath/wire"
+)
+
+// PingOptions shape an echo request. The zero value is a usual one.
+type PingOptions struct {
+	Size int   // payload bytes; 0 means 56
+	TTL  uint8 // 0 means the host's
+	Seq  uint16
+}
+
+// A PingReply tells of an answered echo request.
+type PingReply struct {
+	From  netip.Addr
+	RTT   time.Duration
+	TTL   uint8 // of the reply as it arrived
+	Bytes int   // of the ICMP message
+}
+
+// pingWait is an echo request that waits for its reply.
+type pingWait struct {
+	socket.Waiter
+	to    netip.Addr
+	seq   uint16
+	sent  time.Duration
+	done  bool
+	reply PingReply
+	err   error
+}
+
+func (w *pingWait) fail(ln *lane, err error) {
+	if !w.done {
+		w.done, w.err = true, err
+		ln.wake(w.Wake())
+	}
+}
+
+// Ping sends one echo request and waits for its reply, an error that concerns
+// it, or ctx. Errors are *net.OpError around syscall.EHOSTUNREACH and the like,
+// or around ctx's error.
+func (h *Host) Ping(ctx context.Context, addr netip.Addr, o PingOptions) (PingReply, error) {
+	addr = addr.Unmap()
+	r, err := h.ping(ctx, addr, o)
+	if err != nil {
+		return r, &net.OpError{Op: "ping", Net: "ip", Addr: &net.IPAddr{IP: addr.AsSlice()}, Err: err}
+	}
+	return r, nil
+}
+
+func (h *Host) ping(ctx context.Context, addr netip.Addr, o PingOptions) (PingReply, error) {
+	if !addr.IsValid() {
+		return PingReply{}, syscall.EDESTADDRREQ
+	}
+	if o.Size == 0 {
+		o.Size = 56
+	}
+	ln := &h.lane
+	w := &pingWait{to: addr, seq: o.Seq}
+	ln.lock()
+	id, err := ln.pingOut(w, addr, o)
+	if err != nil {
+		ln.unlock(nil)
+		return PingReply{}, err
+	}
+	w.Prepare()
+	ln.unlock(nil)
+	stop := context.AfterFunc(ctx, func() {
+		ln.lock()
+		w.fail(ln, contextError(ctx))
+		ln.unlock(nil)
+	})
+	defer stop()
+	for {
+		w.Sleep()
+		ln.lock()
+		if w.done {
+			delete(ln.pings, id)
+			ln.unlock(nil)
+			return w.reply, w.err
+		}
+		w.Prepare()
+		ln.unlock(nil)
+	}
+}
+
+// pingOut sends w's echo request under a free identifier.
+func (ln *lane) pingOut(w *pingWait, addr netip.Addr, o PingOptions) (id uint16, err error) {
+	if ln.closed {
+		return 0, errNetClosed
+	}
+	var d dst
+	if e := ln.routeFrom(&d, addr, netip.Addr{}); e != 0 {
+		return 0, e
+	}
+	hdr := wire.IPv4Len
+	if addr.Is6() {
+		hdr = wire.IPv6Len
+	}
+	if o.Size < 0 || hdr+wire.ICMPLen+o.Size > d.mtu() {
+		return 0, syscall.EMSGSIZE
+	}
+	if ln.pings == nil {
+		ln.pings = make(map[uint16]*pingWait)
+	}
+	if len(ln.pings) > 60000 {
+		return 0, syscall.ENOBUFS
+	}
+	for ln.pingID++; ln.pings[ln.pingID] != nil; ln.pingID++ {
+	}
+	id = ln.pingID
+	ln.pings[id] = w
+	p := ln.pool.Get()
+	payload := make([]byte, o.Size)
+	for i := range payload {
+		payload[i] = byte(i)
+	}
+	p.AppendBytes(payload)
+	t := uint8(wire.ICMPv4EchoRequest)
+	p.Proto = wire.ProtoICMP
+	if addr.Is6() {
+		t, p.Proto = uint8(wire.ICMPv6EchoRequest), wire.ProtoICMPv6
+	}
+	wire.PutICMP(p.Push(wire.ICMPLen), t, 0, 0, wire.ICMPEcho(id, o.Seq))
+	p.Src, p.Dst, p.TTL = d.src, addr, ln.conf.set.TTL
+	if o.TTL != 0 {
+		p.TTL = o.TTL
+	}
+	w.sent = ln.now
+	ln.icmpOut(p, &d)
+	return id, nil
+}
+
+// echoReplyIn gives an echo reply to whoever asked.
+func (ln *lane) echoReplyIn(p *packet.Packet, id, seq uint16) {
+	w := ln.pings[id]
+	if w == nil || w.done || w.seq != seq || w.to != p.Src && !w.to.IsMulticast() {
+		ln.drop(p, packet.ReasonICMPNoSocket)
+		return
+	}
+	w.done = true
+	w.reply = PingReply{From: p.Src, RTT: ln.now - w.sent, TTL: p.TTL, Bytes: p.Len()}
+	ln.wake(w.Wake())
+	ln.pool.Free(p)
+}

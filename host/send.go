@@ -1,0 +1,232 @@
+package host
+
+import (
+	"net/netip"
+	"syscall"
+	"time"
+
+	"github.com/towpath/towpath/firewall/hook"
+	"github.com/towpath/towpath/ip/neigh"
+	"github.com/towpath/towpath/link"
+	"github.com/towpath/towpath/packet"
+	"github.com/towpath/towpath/wire"
+)
+
+var (
+	broadcast4 = netip.AddrFrom4([4]byte{255, 255, 255, 255})
+	allNodes4  = netip.AddrFrom4([4]byte{224, 0, 0, 1})
+	allNodes6  = netip.MustParseAddr("ff02::1")
+)
+
+// dst is a way to a destination: the outcome of a routing decision. It is good
+// as long as the configuration it was made from is in force.
+type dst struct {
+	conf  *config
+	out   *link.Adapter
+	next  netip.Addr // whom the frame is for
+	src   netip.Addr // the source address to use
+	entry *neigh.Entry
+}
+
+// route finds the way to ip. The source is left for those who need one.
+func (ln *lane) route(d *dst, ip netip.Addr) packet.Reason {
+	*d = dst{conf: ln.conf, next: ip}
+	if _, ours := ln.conf.addrs.Local(ip); ours || ip.IsLoopback() {
+		d.out, d.src = ln.conf.adapters[1], ip
+		return packet.NotDropped
+	}
+	r, ok := ln.conf.routes.Lookup(ip)
+	if !ok {
+		if ip != broadcast4 && !ip.IsMulticast() {
+			return packet.ReasonNoRoute
+		}
+		// Groups and the limited broadcast need no route: the first adapter
+		// that is on a network takes them (RFC 1112 §6.1).
+		for _, a := range ln.conf.addrs.All() {
+			if a.Adapter != 1 && a.Prefix.Addr().Is4() == ip.Is4() {
+				r.Adapter, ok = a.Adapter, true
+				break
+			}
+		}
+		if !ok {
+			return packet.ReasonNoRoute
+		}
+	}
+	d.out, d.src = ln.conf.adapters[r.Adapter], r.Source
+	if r.Via.IsValid() {
+		d.next = r.Via
+	}
+	return packet.NotDropped
+}
+
+// routeFrom is route with a source address: the one asked for if it is valid,
+// else the route's or the best the adapter has.
+func (ln *lane) routeFrom(d *dst, ip, src netip.Addr) syscall.Errno {
+	if ln.route(d, ip) != packet.NotDropped {
+		return syscall.ENETUNREACH
+	}
+	switch {
+	case src.IsValid() && !src.IsUnspecified():
+		d.src = src
+	case !d.src.IsValid():
+		var ok bool
+		if d.src, ok = ln.conf.addrs.Source(d.out.Index(), ip, d.next); !ok {
+			return syscall.EADDRNOTAVAIL
+		}
+	}
+	return 0
+}
+
+// mtu is the largest IP packet, in bytes, that the way carries.
+func (d *dst) mtu() int { return d.out.MTU() }
+
+// ipOut sends a packet made here: p begins with its transport header and has
+// Proto, Src, Dst, TTL and TOS; its checksum is complete or partial.
+func (ln *lane) ipOut(p *packet.Packet, d *dst) {
+	p.Transport = p.Start()
+	size := p.Len()
+	if p.Dst.Is4() {
+		ip := wire.IPv4Fields{
+			TOS: p.TOS, TotalLen: wire.IPv4Len + size, DF: true,
+			TTL: p.TTL, Proto: p.Proto, Src: p.Src, Dst: p.Dst,
+		}
+		if p.GSO.Type != packet.GSONone {
+			// Segments cut from it count up from here; alone, a packet that
+			// must not be fragmented needs no identification (RFC 6864 §4.1).
+			ip.ID = uint16(ln.rand.Uint32())
+		}
+		wire.PutIPv4(p.Push(wire.IPv4Len), &ip)
+	} else {
+		wire.PutIPv6(p.Push(wire.IPv6Len), &wire.IPv6Fields{
+			TrafficClass: p.TOS, PayloadLen: size, NextHeader: p.Proto,
+			HopLimit: p.TTL, Src: p.Src, Dst: p.Dst,
+		})
+	}
+	p.Net = p.Start()
+	if js := ln.conf.hooks.Packet[hook.Output]; js != nil {
+		to, mark, tos := p.Dst, p.Mark, p.TOS
+		if !ln.judge(hook.Output, js, nil, d.out, p) {
+			return
+		}
+		if p.Dst != to || p.Mark != mark || p.TOS != tos {
+			var again dst
+			if r := ln.route(&again, p.Dst); r != packet.NotDropped {
+				ln.drop(p, r)
+				return
+			}
+			d = &again
+		}
+	}
+	ln.postroute(p, d)
+}
+
+// postroute is where packets made here and forwarded ones meet: p begins
+// before its IP header, which is at p.Net.
+func (ln *lane) postroute(p *packet.Packet, d *dst) {
+	if js := ln.conf.hooks.Packet[hook.Postrouting]; js != nil && !ln.judge(hook.Postrouting, js, nil, d.out, p) {
+		return
+	}
+	if n := int(p.Net) - int(p.Start()); n > 0 {
+		p.Pull(n) // the link header it came with
+	} else if n < 0 {
+		p.Push(-n) // deliver or a judge pulled the IP header; it is still there
+	}
+	ln.linkOut(p, d)
+}
+
+// linkOut puts the link header in front and the frame on this hold's output.
+func (ln *lane) linkOut(p *packet.Packet, d *dst) {
+	if d.out.Capabilities().Medium == link.MediumEthernet {
+		mac, ok := ln.resolve(p, d)
+		if !ok {
+			return // it waits for its neighbour, or is gone
+		}
+		ln.ethernetOut(p, d.out, mac)
+		return
+	}
+	p.Link = p.Start()
+	ln.frameOut(p, d.out)
+}
+
+// ethernetOut puts an Ethernet header in front of the IP packet p.
+func (ln *lane) ethernetOut(p *packet.Packet, out *link.Adapter, mac wire.MAC) {
+	t := wire.EtherTypeIPv4
+	if p.Dst.Is6() {
+		t = wire.EtherTypeIPv6
+	}
+	wire.PutEthernet(p.Push(wire.EthernetLen), mac, out.MAC(), t)
+	p.Link = p.Start()
+	ln.frameOut(p, out)
+}
+
+// frameOut is the end of the walk under the lane's lock.
+func (ln *lane) frameOut(p *packet.Packet, out *link.Adapter) {
+	if js := ln.conf.hooks.Packet[hook.Egress]; js != nil && !ln.judge(hook.Egress, js, nil, out, p) {
+		return
+	}
+	p.Ingress = 0
+	ln.enqueue(out, p)
+}
+
+// resolve finds the station address of the next hop. If it is not known, p is
+// taken: it waits in the neighbour cache.
+func (ln *lane) resolve(p *packet.Packet, d *dst) (mac wire.MAC, ok bool) {
+	if e := d.entry; e != nil {
+		if mac, ok = e.MAC(ln.now); ok {
+			return mac, true
+		}
+	}
+	switch {
+	case d.next == broadcast4 || ln.conf.addrs.Broadcast(d.out.Index(), d.next):
+		return wire.Broadcast, true
+	case d.next.IsMulticast():
+		return wire.MulticastMAC(d.next), true
+	}
+	if d.entry == nil || d.entry.Gone() {
+		d.entry = ln.host.neigh.Get(ln.now, neigh.Key{Adapter: d.out.Index(), IP: d.next})
+		if d.entry == nil {
+			ln.drop(p, packet.ReasonNeighborTable)
+			return mac, false
+		}
+	}
+	mac, ok = ln.host.neigh.Resolve(ln.now, d.entry, p, (*neighSender)(ln))
+	ln.scheduleLazily(&ln.neighTimer, ln.host.neigh.Deadline())
+	return mac, ok
+}
+
+// learned sends the packets that waited for a neighbour.
+func (ln *lane) learned(a *link.Adapter, mac wire.MAC, ready *packet.List) {
+	for p := ready.Pop(); p != nil; p = ready.Pop() {
+		ln.ethernetOut(p, a, mac)
+	}
+}
+
+// unresolved ends a packet whose next hop did not answer. Its sender, who may
+// be one of our sockets, is told.
+func (ln *lane) unresolved(k neigh.Key, p *packet.Packet, r packet.Reason) {
+	if r == packet.ReasonNeighborFailed {
+		ln.icmpError(ln.conf.adapter(p.Ingress), p, icmpHost)
+	}
+	ln.drop(p, r)
+}
+
+// tokens is a token bucket: so many events a second, in bursts of at most a
+// second's.
+type tokens struct {
+	have float64
+	at   time.Duration
+	set  bool
+}
+
+func (t *tokens) take(now time.Duration, rate int) bool {
+	if !t.set {
+		t.have, t.at, t.set = float64(rate), now, true
+	}
+	t.have = min(t.have+(now-t.at).Seconds()*float64(rate), float64(rate))
+	t.at = now
+	if t.have < 1 {
+		return false
+	}
+	t.have--
+	return true
+}

@@ -1,0 +1,22 @@
+package host
+
+// Stats counts what a host has done, beside its adapters' counters and its
+// drops.
+type Stats struct {
+	Forwarded        uint64 // packets sent on for others
+	Established      uint64 // TCP connections whose handshake was completed
+	TimeWaitOverflow uint64 // connections for which TIME-WAIT had no room
+	TCPConnections   int    // in the table now, TIME-WAIT apart
+	TCPTimeWait      int    // in TIME-WAIT now
+}
+
+// Stats returns the counters.
+func (h *Host) Stats() Stats {
+	ln := &h.lane
+	ln.lock()
+	defer ln.unlock(nil)
+	s := ln.stats
+	s.TCPTimeWait = ln.timeWait.n
+	s.TCPConnections = ln.tcp.n - ln.timeWait.n
+	return s
+}

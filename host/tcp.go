@@ -1,0 +1,531 @@
+package host
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"net/netip"
+	"slices"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/towpath/towpath/clock"
+	"github.com/towpath/towpath/firewall/hook"
+	"github.com/towpath/towpath/link"
+	"github.com/towpath/towpath/packet"
+	"github.com/towpath/towpath/socket"
+	"github.com/towpath/towpath/tcp"
+	"github.com/towpath/towpath/wire"
+)
+
+// tcpIn finds the connection of a segment, or the listener it may open one at.
+func (ln *lane) tcpIn(a *link.Adapter, p *packet.Packet) {
+	if !p.Linear(wire.TCPLen) || !p.Linear(wire.TCP(p.Head()).HeaderLen()) || !wire.TCP(p.Head()).Valid() {
+		ln.drop(p, packet.ReasonTCPMalformed)
+		return
+	}
+	if p.Checksum == packet.ChecksumNone &&
+		wire.Fold(p.TransportSum(wire.PseudoSum(p.Src, p.Dst, wire.ProtoTCP, p.Len()))) != 0xffff {
+		ln.drop(p, packet.ReasonTCPChecksum)
+		return
+	}
+	seg := wire.TCP(p.Head())
+	p.Data = p.Transport + uint16(seg.HeaderLen())
+	var isn uint32
+	reuse := false
+	if e := ln.tcp.find(p.Dst, p.Src, seg.DstPort(), seg.SrcPort()); e != nil {
+		p.Flow = &e.Flow
+		if e.sock != nil {
+			e.sock.receive(ln, p)
+			return
+		}
+		if isn, reuse = ln.timeWaitIn(e.wait, p); !reuse {
+			return
+		}
+	}
+	if l := ln.ports.listener(p.Dst, seg.DstPort()); l != nil {
+		l.receive(ln, a, p, isn, reuse)
+		return
+	}
+	ln.refuse(p)
+	ln.drop(p, packet.ReasonTCPNoSocket)
+}
+
+// refuse answers a segment that belongs to no connection with a reset.
+func (ln *lane) refuse(p *packet.Packet) {
+	if p.Dst.IsMulticast() || p.Src.IsUnspecified() || p.Dst == broadcast4 || ln.isBroadcast(p.Dst) {
+		return
+	}
+	f, ok := tcp.Reset(wire.TCP(p.From(p.Transport)), p.LenFrom(p.Data))
+	if !ok {
+		return
+	}
+	r := ln.pool.Get()
+	wire.PutTCP(r.Push(wire.TCPLen), &f, 0)
+	ln.tcpReply(r, p)
+}
+
+// tcpReply sends the segment r, made without a connection, to the sender of p.
+func (ln *lane) tcpReply(r, p *packet.Packet) {
+	var d dst
+	if ln.route(&d, p.Src) != packet.NotDropped {
+		ln.pool.Free(r)
+		return
+	}
+	r.Src, r.Dst = p.Dst, p.Src
+	ln.segmentOut(r, &d)
+}
+
+// segmentOut adds the pseudo-header's checksum to a segment and sends it.
+func (ln *lane) segmentOut(p *packet.Packet, d *dst) {
+	p.Proto, p.TTL = wire.ProtoTCP, ln.conf.set.TTL
+	wire.TCP(p.Head()).SetChecksum(wire.Fold(wire.PseudoSum(p.Src, p.Dst, wire.ProtoTCP, p.Len())))
+	p.Checksum, p.CsumOffset = packet.ChecksumPartial, 16
+	ln.ipOut(p, d)
+}
+
+// tcpSocket is a connection's socket. All but what rd's turn guards is guarded
+// by the lane.
+type tcpSocket struct {
+	conn  tcp.Conn
+	lane  *lane
+	entry connEntry
+	timer clock.Entry // conn's deadline
+	way   dst
+
+	nextTouched *tcpSocket // the lane's list
+	isTouched   bool
+
+	opened    bool // handshake complete
+	detached  bool // the user has closed it: it ends by itself
+	gone      bool // out of the table
+	rdClosed  bool // CloseRead
+	wrClosed  bool // CloseWrite
+	linger    int  // seconds, as SetLinger; negative: the default
+	failure   error
+	errTaken  bool         // somebody was told why it ended
+	listener  *tcpListener // while it waits to be accepted
+	nextReady *tcpSocket   // its list
+
+	rd, wr socket.Side
+	rq     packet.List // guarded by rd's turn: taken, not yet read
+	left   int         // guarded by rd's turn: bytes in rq
+	closed atomic.Bool // Close was called: who gives rd's turn back cleans up
+}
+
+// newSocket makes a connection's socket. local and remote are its addresses.
+func (ln *lane) newSocket(local, remote netip.AddrPort, way dst) *tcpSocket {
+	s := &tcpSocket{lane: ln, way: way, linger: -1}
+	s.conn.Owner = s
+	s.entry.sock = s
+	ln.tcp.insert(&s.entry, local.Addr(), remote.Addr(), local.Port(), remote.Port())
+	s.timer.Fire = s.timeout
+	return s
+}
+
+// initConn prepares the state machine. isn is used if set.
+func (s *tcpSocket) initConn(isn uint32, set bool) {
+	ln := s.lane
+	f := &s.entry.Tuple
+	hdr := wire.IPv4Len + wire.TCPLen
+	if f.Src.Is6() {
+		hdr = wire.IPv6Len + wire.TCPLen
+	}
+	if !set {
+		isn = ln.isn(f)
+	}
+	cfg := tcp.Config{
+		LocalPort: f.SrcPort, RemotePort: f.DstPort,
+		ISN: isn, TSOffset: ln.rand.Uint32(),
+		MSS:    s.way.mtu() - hdr,
+		RcvBuf: ln.conf.set.TCPRcvBuf, RcvBufMax: ln.conf.set.TCPRcvBufMax,
+		SndBuf: ln.conf.set.TCPSndBuf, SndBufMax: ln.conf.set.TCPSndBufMax,
+		NoDelay:    true, // as package net does
+		Timestamps: !ln.conf.set.TCPNoTimestamps, WindowScaling: !ln.conf.set.TCPNoWindowScaling,
+	}
+	if m := s.way.out.Capabilities().GSOMax; m > 0 {
+		cfg.GSOMax = min(m, packet.SizeMax) - hdr - (wire.TCPLenMax - wire.TCPLen)
+	}
+	s.conn.Init(&cfg, &ln.pool, s)
+}
+
+// isn is an initial sequence number by RFC 6528: a clock of 4 µs on top of a
+// keyed hash of the connection's addresses.
+func (ln *lane) isn(f *packet.Tuple) uint32 {
+	var b [16 + 16 + 16 + 4]byte
+	binary.LittleEndian.PutUint64(b[0:], ln.host.seed[0])
+	binary.LittleEndian.PutUint64(b[8:], ln.host.seed[1])
+	l, r := f.Src.As16(), f.Dst.As16()
+	copy(b[16:], l[:])
+	copy(b[32:], r[:])
+	binary.LittleEndian.PutUint16(b[48:], f.SrcPort)
+	binary.LittleEndian.PutUint16(b[50:], f.DstPort)
+	sum := sha256.Sum256(b[:])
+	return binary.LittleEndian.Uint32(sum[:]) + uint32(ln.now/(4*time.Microsecond))
+}
+
+// Segment implements [tcp.Output]: it is how a connection's segments enter the
+// send walk.
+func (s *tcpSocket) Segment(_ *tcp.Conn, p *packet.Packet) {
+	ln := s.lane
+	f := &s.entry.Tuple
+	if s.way.conf != ln.conf {
+		if r := s.reroute(); r != packet.NotDropped {
+			ln.drop(p, r)
+			return
+		}
+	}
+	p.Src, p.Dst, p.Flow = f.Src, f.Dst, &s.entry.Flow
+	if p.GSO.Size != 0 {
+		p.GSO.Type = packet.GSOTCP4
+		if f.Src.Is6() {
+			p.GSO.Type = packet.GSOTCP6
+		}
+	}
+	ln.segmentOut(p, &s.way)
+}
+
+// reroute finds the way again after the configuration has changed.
+func (s *tcpSocket) reroute() packet.Reason {
+	entry, out, next := s.way.entry, s.way.out, s.way.next
+	r := s.lane.route(&s.way, s.entry.Tuple.Dst)
+	if r != packet.NotDropped {
+		s.conn.SoftError(syscall.ENETUNREACH)
+		return r
+	}
+	if s.way.out == out && s.way.next == next {
+		s.way.entry = entry
+	}
+	return packet.NotDropped
+}
+
+// receive takes a segment of this connection.
+func (s *tcpSocket) receive(ln *lane, p *packet.Packet) {
+	if r := s.conn.Receive(ln.now, p); r != packet.NotDropped {
+		ln.drop(p, r)
+	}
+	s.touch(ln)
+}
+
+// touch makes the end of this hold look after the connection.
+func (s *tcpSocket) touch(ln *lane) {
+	if !s.isTouched {
+		s.isTouched = true
+		s.nextTouched, ln.touched = ln.touched, s
+	}
+}
+
+// timeout is the wheel's call.
+func (s *tcpSocket) timeout(now time.Duration) {
+	if !s.gone {
+		s.conn.Timeout(now)
+		s.touch(s.lane)
+	}
+}
+
+// finish lets the connection send what it may, wakes who waits for what has
+// happened, and keeps its timer.
+func (s *tcpSocket) finish(ln *lane) {
+	if s.failure != nil {
+		s.conn.Fail(ln.now, s.failure)
+		s.failure = nil
+	}
+	s.conn.Output(ln.now)
+	if ev := s.conn.Events(); ev != 0 {
+		s.happened(ln, ev)
+	}
+	if s.gone {
+		return
+	}
+	ln.scheduleLazily(&s.timer, s.conn.Deadline())
+}
+
+// happened acts on a connection's events.
+func (s *tcpSocket) happened(ln *lane, ev tcp.Events) {
+	if ev&tcp.EventEstablished != 0 {
+		s.established(ln)
+	}
+	if ev&(tcp.EventReadable|tcp.EventRemoteClosed|tcp.EventClosed) != 0 {
+		ln.wake(s.rd.Wake())
+	}
+	if ev&(tcp.EventEstablished|tcp.EventWritable|tcp.EventClosed) != 0 {
+		ln.wake(s.wr.Wake())
+	}
+	if tw, ok := s.conn.TimeWait(); ok {
+		ln.keepTimeWait(s, tw)
+		s.leave(ln)
+	} else if ev&tcp.EventClosed != 0 {
+		ln.tcp.remove(&s.entry)
+		s.leave(ln)
+	}
+}
+
+// established moves a connection on to whoever waits for it.
+func (s *tcpSocket) established(ln *lane) {
+	s.opened = true
+	ln.stats.Established++
+	f := &s.entry.Tuple
+	local, remote := netip.AddrPortFrom(f.Src, f.SrcPort), netip.AddrPortFrom(f.Dst, f.DstPort)
+	if ln.judgeSocket(hook.FlowUp, wire.ProtoTCP, local, remote) != 0 {
+		s.conn.Abort(ln.now)
+		s.touch(ln)
+		return
+	}
+	if s.listener != nil {
+		s.listener.ready(ln, s)
+	}
+}
+
+// leave ends the connection's life in the lane. What it has received can still
+// be read.
+func (s *tcpSocket) leave(ln *lane) {
+	s.gone = true
+	ln.wheel.Cancel(&s.timer)
+	if s.listener != nil && !s.opened {
+		s.listener.half--
+		s.listener = nil
+	}
+	if s.detached {
+		s.conn.FreeBuffers()
+	}
+	ln.wake(s.rd.Wake())
+	ln.wake(s.wr.Wake())
+}
+
+// abort resets the connection.
+func (s *tcpSocket) abort(ln *lane) {
+	if !s.gone {
+		s.conn.Abort(ln.now)
+		s.touch(ln)
+	}
+}
+
+// closeLocked is the lane's close.
+func (s *tcpSocket) closeLocked(ln *lane) {
+	s.detached = true
+	delete(ln.sockets, s)
+	ln.wheel.Cancel(&s.rd.Timer)
+	ln.wheel.Cancel(&s.wr.Timer)
+	ln.wake(s.rd.Wake())
+	ln.wake(s.wr.Wake())
+	s.abort(ln)
+	if s.gone {
+		s.conn.FreeBuffers()
+	}
+}
+
+// tcpError tells a connection of an ICMP error about one of its segments. It
+// is acted on at the end of the hold: the connection may be in the middle of
+// sending.
+func (ln *lane) tcpError(q *quoted, c icmpCause) bool {
+	e := ln.tcp.find(q.src, q.dst, q.srcPort, q.dstPort)
+	if e == nil || e.sock == nil || !e.sock.conn.UnreachableSeq(q.seq) {
+		return false // RFC 5927 §4: not about anything in flight
+	}
+	s := e.sock
+	switch {
+	case c.errno == syscall.EMSGSIZE:
+		s.shrink(ln, int(c.rest))
+	case s.conn.State() == tcp.StateSynSent || s.conn.State() == tcp.StateSynReceived:
+		s.failure = c.errno // RFC 1122 §4.2.3.9 and Linux: give up connecting
+	default:
+		s.conn.SoftError(c.errno)
+	}
+	s.touch(ln)
+	return true
+}
+
+// pathMTUMin is the least path MTU that is believed (RFC 1191 §3; Linux's
+// min_pmtu).
+const pathMTUMin = 552
+
+// shrink takes a smaller path MTU (RFC 1191, RFC 8201).
+func (s *tcpSocket) shrink(ln *lane, mtu int) {
+	hdr, least := wire.IPv4Len, pathMTUMin
+	if s.entry.Tuple.Src.Is6() {
+		hdr, least = wire.IPv6Len, 1280
+	}
+	if mtu = max(mtu, least); mtu < s.way.mtu() {
+		s.conn.SetMSS(mtu-hdr-wire.TCPLen, ln.now)
+	}
+}
+
+// ---- listening
+
+// tcpListener is a socket that connections come to. Its accept queue is
+// guarded by the lane.
+type tcpListener struct {
+	lane    *lane
+	binding binding
+	backlog int
+	half    int // connections in the handshake
+
+	rd          socket.Side
+	first, last *tcpSocket // established, not yet accepted
+	n           int
+	closed      bool
+}
+
+// listen makes a listener; a zero port means an ephemeral one.
+func (h *Host) listen(b binding) (*tcpListener, error) {
+	ln := &h.lane
+	ln.lock()
+	defer ln.unlock(nil)
+	if ln.closed {
+		return nil, errNetClosed
+	}
+	if !b.addr.IsUnspecified() && !ln.bindable(b.addr) {
+		return nil, syscall.EADDRNOTAVAIL
+	}
+	if b.port == 0 {
+		b.port = ln.ephemeral(func(port uint16) bool {
+			try := b
+			try.port = port
+			return ln.ports.free(wire.ProtoTCP, &try)
+		})
+	}
+	if b.port == 0 || !ln.ports.free(wire.ProtoTCP, &b) {
+		return nil, syscall.EADDRINUSE
+	}
+	local := netip.AddrPortFrom(b.addr, b.port)
+	for _, at := range []hook.SocketPoint{hook.SocketBind, hook.SocketListen} {
+		if e := ln.judgeSocket(at, wire.ProtoTCP, local, netip.AddrPort{}); e != 0 {
+			return nil, e
+		}
+	}
+	l := &tcpListener{lane: ln, binding: b, backlog: ln.conf.set.Somaxconn}
+	ln.ports.listeners[b.port] = append(ln.ports.listeners[b.port], l)
+	ln.sockets[l] = struct{}{}
+	return l, nil
+}
+
+// receive takes a segment that belongs to no connection yet (RFC 9293
+// §3.10.7.2).
+func (l *tcpListener) receive(ln *lane, a *link.Adapter, p *packet.Packet, isn uint32, setISN bool) {
+	seg := wire.TCP(p.From(p.Transport))
+	flags := seg.Flags()
+	switch {
+	case flags.Has(wire.TCPRst):
+		ln.drop(p, packet.ReasonTCPListen)
+		return
+	case flags.Has(wire.TCPAck):
+		ln.refuse(p)
+		ln.drop(p, packet.ReasonTCPListen)
+		return
+	case !flags.Has(wire.TCPSyn) || flags.Has(wire.TCPFin) || p.Dst.IsMulticast() || ln.isBroadcast(p.Dst) || p.Dst == broadcast4:
+		ln.drop(p, packet.ReasonTCPListen)
+		return
+	case l.n > l.backlog || l.half > l.backlog:
+		ln.drop(p, packet.ReasonTCPBacklog)
+		return
+	}
+	local, remote := netip.AddrPortFrom(p.Dst, seg.DstPort()), netip.AddrPortFrom(p.Src, seg.SrcPort())
+	if ln.judgeSocket(hook.FlowIn, wire.ProtoTCP, local, remote) != 0 {
+		ln.drop(p, packet.ReasonRule)
+		return
+	}
+	var d dst
+	if ln.routeFrom(&d, p.Src, p.Dst) != 0 {
+		ln.drop(p, packet.ReasonNoRoute)
+		return
+	}
+	s := ln.newSocket(local, remote, d)
+	s.initConn(isn, setISN)
+	s.listener = l
+	l.half++
+	if r := s.conn.Listen(ln.now, p); r != packet.NotDropped {
+		ln.drop(p, r)
+		ln.tcp.remove(&s.entry)
+		s.leave(ln)
+		return
+	}
+	s.touch(ln)
+}
+
+// ready queues a connection whose handshake is complete.
+func (l *tcpListener) ready(ln *lane, s *tcpSocket) {
+	l.half--
+	if l.last == nil {
+		l.first = s
+	} else {
+		l.last.nextReady = s
+	}
+	l.last = s
+	l.n++
+	ln.wake(l.rd.Wake())
+}
+
+// accept takes the next connection, waiting for one.
+func (l *tcpListener) accept() (*tcpSocket, error) {
+	l.rd.Take()
+	defer l.rd.Give()
+	ln := l.lane
+	for {
+		ln.lock()
+		switch {
+		case l.closed:
+			ln.unlock(nil)
+			return nil, errNetClosed
+		case l.rd.HasDeadline() && l.rd.Expired(ln.now):
+			ln.unlock(nil)
+			return nil, errDeadline
+		}
+		if s := l.first; s != nil {
+			l.first = s.nextReady
+			if l.first == nil {
+				l.last = nil
+			}
+			l.n--
+			s.nextReady, s.listener = nil, nil
+			ln.sockets[s] = struct{}{}
+			ln.unlock(nil)
+			return s, nil
+		}
+		l.rd.Prepare()
+		ln.unlock(nil)
+		l.rd.Sleep()
+	}
+}
+
+func (l *tcpListener) close() error {
+	ln := l.lane
+	ln.lock()
+	defer ln.unlock(nil)
+	if l.closed {
+		return errNetClosed
+	}
+	l.closeLocked(ln)
+	return nil
+}
+
+// closeLocked stops listening and resets what nobody has accepted.
+func (l *tcpListener) closeLocked(ln *lane) {
+	ln.judgeSocket(hook.SocketClose, wire.ProtoTCP, netip.AddrPortFrom(l.binding.addr, l.binding.port), netip.AddrPort{})
+	l.closed = true
+	delete(ln.sockets, l)
+	ln.wheel.Cancel(&l.rd.Timer)
+	port := l.binding.port
+	rest := slices.DeleteFunc(ln.ports.listeners[port], func(o *tcpListener) bool { return o == l })
+	if len(rest) == 0 {
+		delete(ln.ports.listeners, port)
+	} else {
+		ln.ports.listeners[port] = rest
+	}
+	for s := l.first; s != nil; s = s.nextReady {
+		s.listener = nil
+		s.detached = true
+		s.abort(ln)
+	}
+	l.first, l.last, l.n = nil, nil, 0
+	if l.half > 0 {
+		for _, s := range ln.tcp.all() {
+			if s.listener == l {
+				s.listener = nil
+				s.detached = true
+				s.abort(ln)
+			}
+		}
+		l.half = 0
+	}
+	ln.wake(l.rd.Wake())
+}

@@ -1,0 +1,369 @@
+package host
+
+import (
+	"net/netip"
+	"slices"
+	"sync"
+	"syscall"
+
+	"github.com/towpath/towpath/clock"
+	"github.com/towpath/towpath/firewall/hook"
+	"github.com/towpath/towpath/link"
+	"github.com/towpath/towpath/packet"
+	"github.com/towpath/towpath/socket"
+	"github.com/towpath/towpath/wire"
+)
+
+// udpIn finds the socket of a datagram.
+func (ln *lane) udpIn(a *link.Adapter, p *packet.Packet) {
+	size := p.Len()
+	if !p.Linear(wire.UDPLen) || !wire.UDP(p.Head()).Valid(size) {
+		ln.drop(p, packet.ReasonUDPMalformed)
+		return
+	}
+	udp := wire.UDP(p.Head())
+	if n := udp.Len(); n < size {
+		p.Truncate(n)
+	}
+	if p.Checksum == packet.ChecksumNone {
+		// Zero: the sender has made none, which only IPv4 allows (RFC 768,
+		// RFC 8200 §8.1).
+		if udp.Checksum() != 0 {
+			if wire.Fold(p.TransportSum(wire.PseudoSum(p.Src, p.Dst, wire.ProtoUDP, p.Len()))) != 0xffff {
+				ln.drop(p, packet.ReasonUDPChecksum)
+				return
+			}
+		} else if p.Src.Is6() {
+			ln.drop(p, packet.ReasonUDPChecksum)
+			return
+		}
+	}
+	s := ln.ports.datagram(p.Dst, p.Src, udp.DstPort(), udp.SrcPort())
+	if s == nil {
+		ln.icmpError(a, p, icmpPort)
+		ln.drop(p, packet.ReasonUDPNoSocket)
+		return
+	}
+	p.Data = p.Transport + wire.UDPLen
+	s.deliver(ln, p)
+}
+
+// udpSocket is a datagram socket. Its queue has a lock of its own, below the
+// lane's: who receives need not take the lane.
+type udpSocket struct {
+	lane    *lane
+	binding binding
+	local   netip.AddrPort // as bound: the address may be unspecified
+	remote  netip.AddrPort // valid if connected
+	bcast   bool           // Linux: SO_BROADCAST
+
+	wr  socket.Turn // guards nothing but the order of writers' deadlines
+	way dst         // guarded by lane.mu: the way to wayTo
+	to  netip.Addr
+
+	mu     sync.Mutex // leaf
+	rd     socket.Side
+	wrSide socket.Side // its deadline only: sending does not block
+	queue  packet.List
+	queued int         // footprint of queue
+	limit  int         // bound of queued
+	spent  packet.List // read packets, for the lane's pool
+	err    error       // pending, returned once (Linux: SO_ERROR)
+	closed bool
+}
+
+// spentMax is how many read packets a socket keeps for the lane's pool.
+const spentMax = 64
+
+// deliver queues a datagram for the reader.
+func (s *udpSocket) deliver(ln *lane, p *packet.Packet) {
+	s.mu.Lock()
+	ln.pool.FreeList(&s.spent)
+	if s.queued+p.Footprint() > s.limit {
+		s.mu.Unlock()
+		ln.drop(p, packet.ReasonUDPQueueFull)
+		return
+	}
+	s.queued += p.Footprint()
+	s.queue.Push(p)
+	ln.wake(s.rd.Wake())
+	s.mu.Unlock()
+}
+
+// udpOpen makes a socket. A zero port in local means an ephemeral one; a valid
+// remote connects it.
+func (h *Host) udpOpen(b binding, remote netip.AddrPort) (*udpSocket, error) {
+	ln := &h.lane
+	ln.lock()
+	defer ln.unlock(nil)
+	if ln.closed {
+		return nil, errNetClosed
+	}
+	s := &udpSocket{lane: ln, binding: b, remote: remote, limit: ln.conf.set.UDPRcvBuf}
+	if remote.IsValid() {
+		var d dst
+		if e := ln.routeFrom(&d, remote.Addr(), b.addr); e != 0 {
+			return nil, e
+		}
+		s.binding.addr = d.src
+	}
+	if !s.binding.addr.IsUnspecified() {
+		if !ln.bindable(s.binding.addr) {
+			return nil, syscall.EADDRNOTAVAIL
+		}
+		s.binding.v4, s.binding.v6 = s.binding.addr.Is4(), s.binding.addr.Is6()
+	}
+	if b.port == 0 {
+		s.binding.port = ln.ephemeral(func(port uint16) bool {
+			try := s.binding
+			try.port = port
+			return ln.ports.free(wire.ProtoUDP, &try)
+		})
+	}
+	if s.binding.port == 0 || !ln.ports.free(wire.ProtoUDP, &s.binding) {
+		return nil, syscall.EADDRINUSE
+	}
+	s.local = netip.AddrPortFrom(s.binding.addr, s.binding.port)
+	if e := ln.judgeSocket(hook.SocketBind, wire.ProtoUDP, s.local, remote); e != 0 {
+		return nil, e
+	}
+	ln.ports.datagrams[s.binding.port] = append(ln.ports.datagrams[s.binding.port], s)
+	ln.sockets[s] = struct{}{}
+	return s, nil
+}
+
+// bindable reports whether a socket may have this address as its own.
+func (ln *lane) bindable(ip netip.Addr) bool {
+	_, ours := ln.conf.addrs.Local(ip)
+	return ours || ip.Is4() && ip.IsLoopback() || ip.IsMulticast() || ip == broadcast4
+}
+
+// send sends one datagram.
+func (s *udpSocket) send(b []byte, to netip.AddrPort) error {
+	ln := s.lane
+	if len(b) > packet.SizeMax-wire.IPv4Len-wire.UDPLen {
+		return syscall.EMSGSIZE
+	}
+	var p *packet.Packet
+	if len(b) > packet.SmallChunk { // copied before the lane is locked
+		p = packet.Get()
+		p.AppendBytes(b)
+	}
+	ln.lock()
+	err := s.sendLocked(ln, &p, b, to)
+	if err != nil && p != nil {
+		ln.pool.Free(p)
+	}
+	ln.unlock(nil)
+	return err
+}
+
+func (s *udpSocket) sendLocked(ln *lane, pp **packet.Packet, b []byte, to netip.AddrPort) error {
+	s.mu.Lock()
+	err := s.err
+	s.err = nil
+	if s.closed {
+		err = errNetClosed
+	}
+	if err == nil && s.wrSide.HasDeadline() && s.wrSide.Expired(ln.now) {
+		err = errDeadline
+	}
+	s.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	ip := to.Addr()
+	if s.way.conf != ln.conf || s.to != ip {
+		if e := s.connectTo(ln, ip); e != 0 {
+			return e
+		}
+	}
+	p := *pp
+	if p == nil {
+		p = ln.pool.Get()
+		if len(b) <= len(p.Room()) {
+			copy(p.Append(len(b)), b)
+		} else {
+			c := ln.pool.Chunk(len(b))
+			p.AppendOwned(c, 0, copy(c.Bytes(), b))
+		}
+		*pp = p
+	}
+	size := wire.UDPLen + len(b)
+	hdr := wire.IPv4Len
+	if ip.Is6() {
+		hdr = wire.IPv6Len
+	}
+	if hdr+size > s.way.mtu() {
+		return syscall.EMSGSIZE
+	}
+	p.Proto, p.Src, p.Dst, p.TTL = wire.ProtoUDP, s.way.src, ip, ln.conf.set.TTL
+	pseudo := wire.Fold(wire.PseudoSum(p.Src, p.Dst, wire.ProtoUDP, size))
+	wire.PutUDP(p.Push(wire.UDPLen), s.local.Port(), to.Port(), size, pseudo)
+	p.Checksum, p.CsumOffset = packet.ChecksumPartial, 6
+	p.Data = p.Start() + wire.UDPLen
+	*pp = nil
+	ln.ipOut(p, &s.way)
+	return nil
+}
+
+// connectTo finds the way to a peer and keeps it for the next datagram.
+func (s *udpSocket) connectTo(ln *lane, ip netip.Addr) syscall.Errno {
+	switch {
+	case !ip.IsValid() || ip.IsUnspecified():
+		return syscall.EDESTADDRREQ
+	case ip.Is4() && !s.binding.v4 || ip.Is6() && !s.binding.v6:
+		return syscall.EAFNOSUPPORT
+	case (ip == broadcast4 || ln.isBroadcast(ip)) && !s.bcast:
+		return syscall.EACCES
+	}
+	src := s.local.Addr()
+	if src.IsMulticast() || src == broadcast4 {
+		src = netip.Addr{}
+	}
+	if e := ln.routeFrom(&s.way, ip, src); e != 0 {
+		s.way.conf = nil
+		return e
+	}
+	s.to = ip
+	return ln.judgeSocket(hook.SocketSendNewPeer, wire.ProtoUDP, s.local, netip.AddrPortFrom(ip, 0))
+}
+
+// isBroadcast reports whether ip is a broadcast address of one of our networks.
+func (ln *lane) isBroadcast(ip netip.Addr) bool {
+	if !ip.Is4() {
+		return false
+	}
+	for _, a := range ln.conf.adapters {
+		if a != nil && ln.conf.addrs.Broadcast(a.Index(), ip) {
+			return true
+		}
+	}
+	return false
+}
+
+// recv takes one datagram off the queue, waiting for one. It copies the
+// payload to b and returns its length, which may be more than len(b).
+func (s *udpSocket) recv(b []byte) (n int, from, to netip.AddrPort, err error) {
+	s.rd.Take()
+	defer s.rd.Give()
+	for {
+		s.mu.Lock()
+		switch {
+		case s.closed:
+			err = errNetClosed
+		case s.rd.HasDeadline() && s.rd.Expired(s.lane.host.clock.Now()):
+			err = errDeadline
+		case s.err != nil:
+			err, s.err = s.err, nil
+		}
+		if err != nil {
+			s.mu.Unlock()
+			return 0, from, to, err
+		}
+		if p := s.queue.Pop(); p != nil {
+			s.queued -= p.Footprint()
+			s.mu.Unlock()
+			udp := wire.UDP(p.From(p.Transport))
+			from = netip.AddrPortFrom(p.Src, udp.SrcPort())
+			to = netip.AddrPortFrom(p.Dst, udp.DstPort())
+			n = p.LenFrom(p.Data)
+			p.CopyTo(b, int(p.Data-p.Start()))
+			s.giveBack(p)
+			return n, from, to, nil
+		}
+		s.rd.Prepare()
+		s.mu.Unlock()
+		s.rd.Sleep()
+	}
+}
+
+// giveBack keeps a read packet for the lane's pool.
+func (s *udpSocket) giveBack(p *packet.Packet) {
+	s.mu.Lock()
+	keep := s.spent.Len() < spentMax && !s.closed
+	if keep {
+		s.spent.Push(p)
+	}
+	s.mu.Unlock()
+	if !keep {
+		packet.Free(p)
+	}
+}
+
+// close ends the socket; what is queued is dropped.
+func (s *udpSocket) close() error {
+	ln := s.lane
+	ln.lock()
+	defer ln.unlock(nil)
+	if s.isClosed() {
+		return errNetClosed
+	}
+	s.closeLocked(ln)
+	return nil
+}
+
+func (s *udpSocket) isClosed() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.closed
+}
+
+func (s *udpSocket) closeLocked(ln *lane) {
+	ln.judgeSocket(hook.SocketClose, wire.ProtoUDP, s.local, s.remote)
+	delete(ln.sockets, s)
+	port := s.binding.port
+	rest := slices.DeleteFunc(ln.ports.datagrams[port], func(o *udpSocket) bool { return o == s })
+	if len(rest) == 0 {
+		delete(ln.ports.datagrams, port)
+	} else {
+		ln.ports.datagrams[port] = rest
+	}
+	ln.wheel.Cancel(&s.rd.Timer)
+	s.mu.Lock()
+	s.closed = true
+	ln.pool.FreeList(&s.spent)
+	for p := s.queue.Pop(); p != nil; p = s.queue.Pop() {
+		ln.drop(p, packet.ReasonFlushed)
+	}
+	s.queued = 0
+	ln.wake(s.rd.Wake())
+	s.mu.Unlock()
+}
+
+// setReadDeadline sets the instant from which on recv fails.
+func (s *udpSocket) setReadDeadline(ln *lane, at clockInstant) {
+	if s.rd.Timer.Fire == nil {
+		s.rd.Timer.Fire = func(clockInstant) {
+			s.mu.Lock()
+			ln.wake(s.rd.Wake())
+			s.mu.Unlock()
+		}
+	}
+	s.mu.Lock()
+	s.rd.SetDeadline(at)
+	if at != clock.Never && at <= ln.now {
+		ln.wake(s.rd.Wake())
+	}
+	s.mu.Unlock()
+	ln.wheel.Cancel(&s.rd.Timer)
+	if at > ln.now {
+		ln.schedule(&s.rd.Timer, at)
+	}
+}
+
+// udpError tells a socket of an ICMP error about a datagram it sent. Only
+// connected sockets hear of them, as on Linux.
+func (ln *lane) udpError(q *quoted, c icmpCause) bool {
+	s := ln.ports.datagram(q.src, q.dst, q.srcPort, q.dstPort)
+	if s == nil {
+		return false
+	}
+	if s.remote.IsValid() && c.errno != 0 {
+		s.mu.Lock()
+		s.err = c.errno
+		ln.wake(s.rd.Wake())
+		s.mu.Unlock()
+	}
+	return true
+}

@@ -1,0 +1,48 @@
+package cc
+
+import "time"
+
+// An Ack tells a controller that new data was acknowledged.
+type Ack struct {
+	Now      time.Duration
+	Acked    int           // bytes newly acknowledged
+	InFlight int           // bytes in flight before this acknowledgment
+	RTT      time.Duration // a fresh measurement, 0 if there is none
+	Limited  bool          // the flight filled the window: it was what held the sender back
+	Lossy    bool          // data lost to a timeout is still being sent again
+}
+
+// A Controller decides how much a connection may have in flight. All sizes are
+// in bytes. OnAck is called for every acknowledgment of new data except during
+// fast recovery.
+type Controller interface {
+	// Name is the word by which people choose it, as in ss(8).
+	Name() string
+	// Init is called once, when the segment size is known, with the first
+	// window: [InitialWindow], or one segment if the handshake was troubled.
+	Init(mss, window int)
+	// SetMSS says that the segment size has changed.
+	SetMSS(mss int)
+	// OnAck may open the window.
+	OnAck(a Ack)
+	// OnLoss reports a loss found by duplicate acknowledgments, once for each
+	// window of data.
+	OnLoss(now time.Duration, inFlight int)
+	// OnRecovered reports that everything in flight at the last OnLoss has
+	// arrived.
+	OnRecovered(now time.Duration, inFlight int)
+	// OnRTO reports a retransmission timeout. again is true if the same data
+	// has timed out before.
+	OnRTO(now time.Duration, inFlight int, again bool)
+	// OnIdle is called before sending after a pause longer than rto.
+	OnIdle(idle, rto time.Duration)
+	// Cwnd is the congestion window.
+	Cwnd() int
+	// Ssthresh is the slow start threshold; a very large number if unset.
+	Ssthresh() int
+	// PacingRate is in bytes per second; 0 means that segments need no pacing.
+	PacingRate() uint64
+}
+
+// InitialWindow is the first congestion window: ten segments (RFC 6928).
+func InitialWindow(mss int) int { return min(10*mss, max(2*mss, 14600)) }

@@ -1,0 +1,27 @@
+// Package cc holds TCP's congestion controllers: how many bytes a sender may
+// have in flight.
+//
+//	var r cc.Reno
+//	r.Init(1448, cc.InitialWindow(1448))
+//	r.OnAck(cc.Ack{Now: now, Acked: 2896, InFlight: 14480, Limited: true})
+//	window := r.Cwnd()
+//
+// # Theory of operation
+//
+// The work is divided between the connection and its controller as RFC 5681
+// divides loss recovery from congestion control. The connection finds out that
+// data was delivered or lost, decides what is sent again, and keeps the
+// temporary allowances of fast recovery (one segment more for every duplicate
+// acknowledgment) to itself. The controller is told what happened, in the
+// words of [Controller], and answers with one number, Cwnd, in bytes. It may
+// also ask for pacing.
+//
+// A controller counts bytes, never segments or acknowledgments (RFC 3465), so
+// one acknowledgment for a 64 KiB super-segment opens the window as far as
+// forty-four small ones.
+//
+// It has no clock, timer, lock or memory of its own beyond its struct, and is
+// guarded by whatever guards its connection.
+//
+// RFCs: 3465, 5681, 6582, 6928, 7661 (in part).
+package cc

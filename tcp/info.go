@@ -1,0 +1,66 @@
+package tcp
+
+import "time"
+
+// Info is what ss(8) shows of a connection.
+type Info struct {
+	State        State
+	Congestion   string // the controller's name
+	Recovery     bool   // fast recovery
+	Loss         bool   // recovering from a timeout
+	Timestamps   bool
+	WindowScale  bool
+	SndWScale    uint8 // the peer's shift
+	RcvWScale    uint8 // ours
+	Backoff      uint8
+	Retransmits  uint8 // timeouts since the peer last made progress
+	DupAcks      uint8
+	RTT, RTTVar  time.Duration
+	MinRTT, RTO  time.Duration
+	SndMSS       int
+	RcvMSS       int
+	AdvMSS       int
+	Cwnd         int // bytes
+	Ssthresh     int // bytes
+	PacingRate   uint64
+	SndWnd       int // bytes
+	RcvWnd       int // bytes
+	SndBuf       int
+	RcvBuf       int
+	Unacked      int // bytes in flight
+	NotSent      int // bytes
+	Retrans      int // segments sent again
+	BytesAcked   uint64
+	BytesIn      uint64
+	SegsIn       int
+	SegsOut      int
+	RcvMemory    int           // footprint of queued packets
+	RcvOutOfOrd  int           // packets behind a hole
+	LastDataSent time.Duration // instants, since the host clock's origin
+	LastDataRcvd time.Duration
+	LastRcvd     time.Duration
+}
+
+// Info describes the connection.
+func (c *Conn) Info() Info {
+	i := Info{
+		State: c.state, Congestion: c.cc.Name(),
+		Recovery: c.ca == caRecovery, Loss: c.ca == caLoss,
+		Timestamps: c.ts, WindowScale: c.wscale,
+		Backoff: c.backoff, Retransmits: c.retries, DupAcks: c.dupAcks,
+		RTT: dur(c.srtt), RTTVar: dur(c.rttvar), MinRTT: dur(c.minRTT), RTO: c.timeout(),
+		SndMSS: int(c.mss), RcvMSS: int(c.rcvMSS), AdvMSS: int(c.ourMSS),
+		Cwnd: c.cc.Cwnd(), Ssthresh: c.cc.Ssthresh(), PacingRate: c.cc.PacingRate(),
+		SndWnd: int(c.sndWnd), RcvWnd: int(c.rcvAdv - c.rcvNxt),
+		SndBuf: int(c.sndBuf), RcvBuf: int(c.rcvBuf),
+		Unacked: int(c.sndNxt - c.sndUna), NotSent: c.Unsent(),
+		Retrans: int(c.retransOut), BytesAcked: c.bytesAcked, BytesIn: c.bytesIn,
+		SegsIn: int(c.segsIn), SegsOut: int(c.segsOut),
+		RcvMemory: c.rcvMem, RcvOutOfOrd: c.ooo.Len(),
+		LastDataSent: c.lastSend, LastDataRcvd: c.lastData, LastRcvd: c.lastSeg,
+	}
+	if c.wscale {
+		i.SndWScale, i.RcvWScale = c.sndScale, c.rcvScale
+	}
+	return i
+}

@@ -1,0 +1,21 @@
+package tcp
+
+// TimeWaitLen is how long a connection is in TIME-WAIT.
+const TimeWaitLen = timeWaitLen
+
+// Timestamps reports whether the connection used them.
+func (t *TimeWait) Timestamps() bool { return t.ts }
+
+// SetRcvBuf sets the receive buffer in bytes and ends its growth. The right
+// edge of the window that the peer knows of is kept.
+func (c *Conn) SetRcvBuf(n int) {
+	c.rcvBuf = uint32(clamp(n, bufMin, bufLimit))
+	c.rcvMax = c.rcvBuf
+}
+
+// SetSndBuf sets the send buffer in bytes and ends its growth.
+func (c *Conn) SetSndBuf(n int) {
+	c.sndBuf = uint32(clamp(n, bufMin, bufLimit))
+	c.sndMax = c.sndBuf
+}
+

@@ -1,0 +1,609 @@
+package tcp
+
+import (
+	"encoding/binary"
+	"math"
+	"syscall"
+	"time"
+
+	"github.com/towpath/towpath/packet"
+	"github.com/towpath/towpath/tcp/cc"
+	"github.com/towpath/towpath/wire"
+)
+
+// A segment is what Receive has learned about a packet. (SEG.* of RFC 9293)
+type segment struct {
+	seq, ack uint32
+	n        uint32 // payload bytes
+	flags    wire.TCPFlags
+	wnd      uint16 // as it stands there
+	hasTS    bool
+	tsVal    uint32
+	tsEcr    uint32
+}
+
+// end is the sequence number behind the segment, SYN and FIN counted.
+func (s *segment) end() uint32 {
+	n := s.seq + s.n
+	if s.flags.Has(wire.TCPSyn) {
+		n++
+	}
+	if s.flags.Has(wire.TCPFin) {
+		n++
+	}
+	return n
+}
+
+// Receive takes one segment, or super-segment. p.Transport and p.Data are set,
+// the header is valid and linear, the checksum good. If it returns 0, p has
+// been taken. Otherwise the caller still owns p and drops it for the reason
+// returned; what RFCs want answered at once has been answered.
+//
+// The caller calls Output when it has no more segments for this connection.
+func (c *Conn) Receive(now time.Duration, p *packet.Packet) packet.Reason {
+	c.segsIn++
+	h := wire.TCP(p.From(p.Transport))
+	n := uint32(p.LenFrom(p.Data))
+	if c.predicted(now, h, p, n) {
+		return packet.NotDropped
+	}
+	var o wire.TCPOptions
+	if !o.Parse(h.Options()) {
+		return packet.ReasonTCPOptions
+	}
+	s := segment{
+		seq: h.Seq(), ack: h.Ack(), n: n, flags: h.Flags(), wnd: h.Window(),
+		hasTS: o.HasTS, tsVal: o.TSVal, tsEcr: o.TSEcr,
+	}
+	switch c.state {
+	case StateClosed, StateListen:
+		return packet.ReasonTCPNoSocket
+	case StateSynSent:
+		return c.synSentIn(now, p, &s, &o)
+	}
+	return c.segmentIn(now, p, &s)
+}
+
+// predicted takes the segment if it is the one expected next in a quiet
+// connection: more data in order, or an acknowledgment of data sent, with
+// nothing out of the ordinary. It decides nothing that segmentIn would decide
+// otherwise (Van Jacobson's header prediction).
+func (c *Conn) predicted(now time.Duration, h wire.TCP, p *packet.Packet, n uint32) bool {
+	if c.state != StateEstablished || c.ca != caOpen || c.dupAcks != 0 || c.readClosed ||
+		!c.ooo.Empty() || h.Seq() != c.rcvNxt || h.Flags()&^wire.TCPPsh != wire.TCPAck {
+		return false
+	}
+	var tsVal, tsEcr uint32
+	if c.ts {
+		if h.HeaderLen() != wire.TCPLen+tsLen || binary.BigEndian.Uint32(h[wire.TCPLen:]) != tsWord {
+			return false
+		}
+		tsVal = binary.BigEndian.Uint32(h[wire.TCPLen+4:])
+		tsEcr = binary.BigEndian.Uint32(h[wire.TCPLen+8:])
+		if lt(tsVal, c.tsRecent) {
+			return false
+		}
+	} else if h.HeaderLen() != wire.TCPLen {
+		return false
+	}
+	ack := h.Ack()
+	acked := ack - c.sndUna
+	if acked > c.sndNxt-c.sndUna || n > c.rcvAdv-c.rcvNxt || n|acked == 0 {
+		return false
+	}
+	if n > 0 && c.rcvMem+p.Footprint() > c.memoryMax() {
+		return false
+	}
+
+	if c.ts && c.rcvNxt == c.rcvAcked {
+		c.tsRecent = tsVal
+	}
+	c.lastSeg = now
+	c.windowIn(c.rcvNxt, ack, uint32(h.Window())<<c.sndScale)
+	if acked > 0 {
+		c.ackIn(now, ack, tsEcr)
+	}
+	if n == 0 {
+		c.pool.Free(p)
+		return true
+	}
+	p.Pull(int(p.Data) - int(p.Start()))
+	c.dataIn(now, p, n)
+	return true
+}
+
+// Listen takes the SYN that a listener was sent: this fresh connection goes to
+// SYN-RECEIVED and answers it (RFC 9293 §3.10.7.2). Data on the SYN is left to
+// be sent again, as by Linux without Fast Open. If the reason is not 0 the
+// caller still owns p, and nothing has happened; a segment with ACK is owed a
+// reset (see [Reset]).
+func (c *Conn) Listen(now time.Duration, syn *packet.Packet) packet.Reason {
+	h := wire.TCP(syn.From(syn.Transport))
+	if f := h.Flags(); !f.Has(wire.TCPSyn) || f&(wire.TCPRst|wire.TCPAck|wire.TCPFin) != 0 {
+		return packet.ReasonTCPListen
+	}
+	var o wire.TCPOptions
+	if !o.Parse(h.Options()) {
+		return packet.ReasonTCPOptions
+	}
+	c.segsIn++
+	c.state = StateSynReceived
+	c.sndNxt = c.iss + 1
+	c.synIn(now, h.Seq(), h.Window(), &o)
+	c.sendSyn(now, true)
+	c.pool.Free(syn)
+	return packet.NotDropped
+}
+
+// synIn learns from the peer's SYN.
+func (c *Conn) synIn(now time.Duration, seq uint32, wnd uint16, o *wire.TCPOptions) {
+	c.irs = seq
+	c.rcvNxt, c.rcvAcked, c.rcvAdv = seq+1, seq+1, seq+1+(c.rcvAdv-c.rcvNxt)
+	if o.HasMSS {
+		c.peerMSS = max(o.MSS, mssMin)
+	}
+	if c.ts = c.ts && o.HasTS; c.ts {
+		c.tsRecent = o.TSVal
+	}
+	if c.wscale = c.wscale && o.HasWScale; c.wscale {
+		c.sndScale = min(o.WScale, wscaleMax)
+	} else {
+		c.rcvScale = 0
+		c.rcvMax = min(c.rcvMax, math.MaxUint16)
+		c.rcvBuf = min(c.rcvBuf, math.MaxUint16)
+	}
+	c.setSegmentSize()
+	// The window of a SYN is never scaled (RFC 7323 §2.2).
+	c.sndWnd, c.maxWnd, c.sndWl1, c.sndWl2 = uint32(wnd), uint32(wnd), seq, c.sndUna
+	c.lastSeg = now
+}
+
+// established completes the handshake.
+func (c *Conn) established(now time.Duration) {
+	c.state = StateEstablished
+	if c.finQueued {
+		c.state = StateFinWait1
+	}
+	c.rtxAt = never
+	c.backoff, c.retries = 0, 0
+	c.soft = nil
+	if c.synLost && c.srtt == 0 {
+		c.rto = micros(rtoAfterSyn)
+	}
+	window := cc.InitialWindow(int(c.mss))
+	if c.synLost {
+		window = int(c.mss) // RFC 5681 §3.1
+	}
+	c.cc.Init(int(c.mss), window)
+	c.cwnd = uint32(c.cc.Cwnd())
+	c.nxtCur = c.q.first()
+	c.snd.since, c.rcv.since = now, now
+	c.events |= EventEstablished
+}
+
+// synSentIn is SYN-SENT (RFC 9293 §3.10.7.3).
+func (c *Conn) synSentIn(now time.Duration, p *packet.Packet, s *segment, o *wire.TCPOptions) packet.Reason {
+	// First, check the ACK bit.
+	if s.flags.Has(wire.TCPAck) && s.ack != c.sndNxt {
+		if !s.flags.Has(wire.TCPRst) {
+			c.sendReset(now, s.ack, false)
+		}
+		return packet.ReasonTCPAckUnsent
+	}
+	// Second, check the RST bit.
+	if s.flags.Has(wire.TCPRst) {
+		if !s.flags.Has(wire.TCPAck) {
+			return packet.ReasonTCPReset
+		}
+		c.end(syscall.ECONNREFUSED)
+		c.pool.Free(p)
+		return packet.NotDropped
+	}
+	// Fourth, check the SYN bit. (Third is security.)
+	if !s.flags.Has(wire.TCPSyn) {
+		return packet.ReasonTCPFlags
+	}
+	c.synIn(now, s.seq, s.wnd, o)
+	if s.flags.Has(wire.TCPAck) {
+		c.synAcked(now, s)
+		c.ackNow = true
+	} else {
+		// Simultaneous open.
+		c.state = StateSynReceived
+		c.retries = 0
+		c.sendSyn(now, true)
+	}
+	// Data or a FIN on the SYN is sent again by the peer, as we have not
+	// acknowledged it.
+	c.pool.Free(p)
+	return packet.NotDropped
+}
+
+// synAcked takes the acknowledgment of our SYN.
+func (c *Conn) synAcked(now time.Duration, s *segment) {
+	if c.timing {
+		c.timing = false
+		c.sample(now - c.rttAt)
+	} else if s.hasTS && c.ts {
+		c.sampleTS(now, s.tsEcr)
+	}
+	c.sndUna = c.iss + 1
+	c.sndWl2 = s.ack
+	c.established(now)
+}
+
+// segmentIn is every other state (RFC 9293 §3.10.7.4).
+func (c *Conn) segmentIn(now time.Duration, p *packet.Packet, s *segment) packet.Reason {
+	if c.state == StateSynReceived && s.flags.Has(wire.TCPSyn) && s.seq == c.irs {
+		if !s.flags.Has(wire.TCPAck) {
+			c.repeatSynAck(now)
+			return packet.ReasonTCPDuplicate
+		}
+		// The other half of a simultaneous open: the SYN is known already.
+		s.flags &^= wire.TCPSyn
+		s.seq++
+	}
+	// RFC 7323 §5.3, R1: PAWS comes first.
+	if c.ts && s.hasTS && !s.flags.Has(wire.TCPRst) && lt(s.tsVal, c.tsRecent) && now-c.lastSeg < pawsIdle {
+		c.answerOld(now, s)
+		return packet.ReasonTCPPaws
+	}
+	// First, check the sequence number.
+	if r := c.checkSeq(now, s); r != 0 {
+		return r
+	}
+	// R3: remember the timestamp of what extends the last acknowledgment.
+	if c.ts && s.hasTS && le(s.seq, c.rcvAcked) && (le(c.tsRecent, s.tsVal) || now-c.lastSeg >= pawsIdle) {
+		c.tsRecent = s.tsVal
+	}
+	// Second, check the RST bit; RFC 5961 §3.
+	if s.flags.Has(wire.TCPRst) {
+		if s.seq != c.rcvNxt {
+			c.challenge(now)
+			return packet.ReasonTCPReset
+		}
+		c.resetIn()
+		c.pool.Free(p)
+		return packet.NotDropped
+	}
+	// Fourth, check the SYN bit; RFC 5961 §4.
+	if s.flags.Has(wire.TCPSyn) {
+		c.challenge(now)
+		return packet.ReasonTCPSyn
+	}
+	// Fifth, check the ACK field.
+	if !s.flags.Has(wire.TCPAck) {
+		return packet.ReasonTCPNoAck
+	}
+	if r := c.checkAck(now, s); r != 0 {
+		return r
+	}
+	c.lastSeg = now
+	if c.state == StateClosed { // that was the ACK of our FIN in LAST-ACK
+		c.pool.Free(p)
+		return packet.NotDropped
+	}
+	// Seventh, process the segment text, and eighth, the FIN bit. (Sixth is
+	// the URG bit; urgent data is read in line, RFC 6093.)
+	return c.textIn(now, p, s)
+}
+
+// repeatSynAck answers a repeated SYN in SYN-RECEIVED.
+func (c *Conn) repeatSynAck(now time.Duration) {
+	if now-c.lastDup >= challengeEvery {
+		c.lastDup = now
+		c.timing = false
+		at := c.rtxAt
+		c.retransOut++
+		c.sendSyn(now, true)
+		c.rtxAt = at
+	}
+}
+
+// checkSeq is the first step: is any of the segment in the window? If the
+// window is closed, what else the segment says is still heard.
+func (c *Conn) checkSeq(now time.Duration, s *segment) packet.Reason {
+	end := s.end()
+	acceptable := false
+	switch wnd := c.rcvAdv - c.rcvNxt; {
+	case s.seq == c.rcvNxt:
+		// Always; with a closed window the text will be cut off.
+		acceptable = true
+	case end == s.seq:
+		acceptable = s.seq-c.rcvNxt < wnd || le(c.rcvAcked, s.seq) && le(s.seq, c.rcvNxt)
+	default:
+		acceptable = s.seq-c.rcvNxt < wnd || lt(s.seq, c.rcvNxt) && gt(end, c.rcvNxt)
+	}
+	if acceptable {
+		return 0
+	}
+	if s.flags.Has(wire.TCPRst) {
+		return packet.ReasonTCPReset
+	}
+	if s.flags.Has(wire.TCPSyn) {
+		c.challenge(now)
+		return packet.ReasonTCPSyn
+	}
+	if c.state == StateTimeWait && s.flags.Has(wire.TCPFin) {
+		c.lifeAt = now + timeWaitLen // RFC 9293 §3.10.7.4, eighth
+	}
+	c.answerOld(now, s)
+	if le(end, c.rcvNxt) {
+		return packet.ReasonTCPDuplicate
+	}
+	return packet.ReasonTCPWindow
+}
+
+// resetIn ends the connection as the peer wants it.
+func (c *Conn) resetIn() {
+	switch {
+	case c.state == StateSynReceived && c.active:
+		c.end(syscall.ECONNREFUSED)
+	case c.state == StateCloseWait:
+		c.end(syscall.EPIPE)
+	case c.state == StateClosing, c.state == StateLastAck, c.state == StateTimeWait:
+		c.end(nil)
+	default:
+		c.end(syscall.ECONNRESET)
+	}
+}
+
+// challenge answers a segment that an attacker might have sent with an ACK
+// (RFC 5961), not more often than every half second (§10).
+func (c *Conn) challenge(now time.Duration) {
+	if now-c.lastDup >= challengeEvery {
+		c.lastDup = now
+		c.sendAck(now)
+	}
+}
+
+// answerOld answers a segment outside the window with an ACK. Two confused
+// peers could do so for ever; segments with data cannot be part of that, and
+// the sender of a spurious retransmission should hear at once.
+func (c *Conn) answerOld(now time.Duration, s *segment) {
+	if s.n > 0 && !s.flags.Has(wire.TCPSyn) || s.flags.Has(wire.TCPFin) {
+		c.sendAck(now)
+	} else {
+		c.challenge(now)
+	}
+}
+
+// checkAck is the fifth step.
+func (c *Conn) checkAck(now time.Duration, s *segment) packet.Reason {
+	if c.state == StateSynReceived {
+		if s.ack != c.iss+1 {
+			c.sendReset(now, s.ack, false)
+			return packet.ReasonTCPAckUnsent
+		}
+		c.synAcked(now, s)
+		c.sndWnd = uint32(s.wnd) << c.sndScale
+		c.maxWnd = max(c.maxWnd, c.sndWnd)
+		c.sndWl1 = s.seq
+		return 0
+	}
+	// RFC 5961 §5.2.
+	if gt(s.ack, c.sndNxt) {
+		c.challenge(now)
+		return packet.ReasonTCPAckUnsent
+	}
+	if lt(s.ack, c.sndUna-c.maxWnd) {
+		c.challenge(now)
+		return packet.ReasonTCPOldAck
+	}
+	if lt(s.ack, c.sndUna) {
+		return 0 // a duplicate of an old one: its text may still be new
+	}
+	wnd := uint32(s.wnd) << c.sndScale
+	// RFC 5681 §2: what a duplicate acknowledgment is.
+	dup := s.ack == c.sndUna && c.sndUna != c.sndNxt && s.n == 0 &&
+		!s.flags.Has(wire.TCPFin) && wnd == c.sndWnd
+	c.windowIn(s.seq, s.ack, wnd)
+	switch {
+	case gt(s.ack, c.sndUna):
+		var ecr uint32
+		if s.hasTS {
+			ecr = s.tsEcr
+		}
+		c.ackIn(now, s.ack, ecr)
+	case dup:
+		c.dupAckIn(now)
+	}
+	if c.finSent && c.sndUna == c.sndNxt {
+		c.finAcked(now)
+	}
+	return 0
+}
+
+// finAcked moves on when our FIN has been acknowledged.
+func (c *Conn) finAcked(now time.Duration) {
+	switch c.state {
+	case StateFinWait1:
+		c.state = StateFinWait2
+		if c.readClosed {
+			c.lifeAt = now + dur(c.finWait)
+		}
+	case StateClosing:
+		c.timeWait(now)
+	case StateLastAck:
+		c.end(nil)
+	}
+}
+
+// timeWait enters TIME-WAIT. For the application all is over.
+func (c *Conn) timeWait(now time.Duration) {
+	c.state = StateTimeWait
+	c.rtxAt, c.ackAt = never, never
+	c.lifeAt = now + timeWaitLen
+	c.events |= EventClosed
+}
+
+// windowIn takes the peer's window, unless the segment is older than the last
+// that told it.
+func (c *Conn) windowIn(seq, ack, wnd uint32) {
+	if lt(seq, c.sndWl1) || seq == c.sndWl1 && lt(ack, c.sndWl2) {
+		return
+	}
+	c.sndWl1, c.sndWl2 = seq, ack
+	c.sndWnd = wnd
+	c.maxWnd = max(c.maxWnd, wnd)
+	if c.persist {
+		c.retries = 0 // the peer lives
+		if wnd > 0 {
+			c.persist = false
+			c.rtxAt = never
+			c.backoff = 0
+		}
+	} else if wnd == 0 {
+		c.retries = 0
+	}
+}
+
+// ackIn takes an acknowledgment of new data.
+func (c *Conn) ackIn(now time.Duration, ack, tsEcr uint32) {
+	flight := c.flight()
+	rtt := c.measure(now, ack, tsEcr)
+	n := ack - c.sndUna
+	data := n
+	if c.finSent && ack == c.sndNxt {
+		data--
+	}
+	c.q.drop(c.pool, data)
+	c.sndUna = ack
+	c.bytesAcked += uint64(data)
+	c.retries = 0
+	c.soft = nil
+	// These trail, lest they seem to lie ahead after 2 GiB.
+	limited := le(ack, c.limited) || c.cwnd < 2*flight && c.cwnd < uint32(c.cc.Ssthresh())
+	if lt(c.limited, ack) {
+		c.limited = ack
+	}
+	if lt(c.sndSml, ack) {
+		c.sndSml = ack
+	}
+
+	switch c.ca {
+	case caOpen:
+		c.dupAcks, c.inflate = 0, 0
+		if lt(c.recover, ack) {
+			c.recover = ack - 1
+		}
+		c.cc.OnAck(cc.Ack{Now: now, Acked: int(data), InFlight: int(flight), RTT: rtt, Limited: limited})
+	case caRecovery:
+		if lt(ack, c.recover) {
+			// RFC 6582 §3.2 step 3, partial acknowledgment.
+			c.inflate -= min(c.inflate, n)
+			if n >= uint32(c.mss) {
+				c.inflate += uint32(c.mss)
+			}
+			c.retransmitFirst(now)
+			break
+		}
+		c.ca = caOpen
+		c.dupAcks, c.inflate = 0, 0
+		c.cc.OnRecovered(now, int(c.flight()))
+	case caLoss:
+		if lt(c.rtxNxt, ack) {
+			c.rtxNxt = ack
+			c.rtxCur = c.q.first()
+		}
+		c.cc.OnAck(cc.Ack{Now: now, Acked: int(data), InFlight: int(flight), RTT: rtt, Limited: true, Lossy: true})
+		if !lt(ack, c.recover) {
+			c.ca = caOpen
+			c.dupAcks, c.inflate = 0, 0
+		}
+	}
+	c.cwnd = uint32(c.cc.Cwnd())
+
+	if c.sndUna == c.sndNxt {
+		c.rtxAt = never // RFC 6298 §5.2
+	} else {
+		c.rtxAt = now + c.timeout() // §5.3
+	}
+	c.sndBuf = c.snd.passed(now, data, c.sndBuf, c.sndMax, c.minRTT)
+	if c.wantRoom && c.sndBuf-c.q.len >= c.sndBuf/3 {
+		c.wantRoom = false
+		c.events |= EventWritable
+	}
+}
+
+// measure takes a round-trip time from an acknowledgment, if it tells one: of
+// the segment being timed, or by its timestamp when that had to be sent again.
+func (c *Conn) measure(now time.Duration, ack, tsEcr uint32) time.Duration {
+	if c.timing {
+		if lt(ack, c.rttSeq) {
+			return 0
+		}
+		c.timing = false
+		rtt := now - c.rttAt
+		c.sample(rtt)
+		return rtt
+	}
+	if c.ts && tsEcr != 0 {
+		return c.sampleTS(now, tsEcr)
+	}
+	return 0
+}
+
+// dupAckIn takes a duplicate acknowledgment (RFC 5681 §3.2, RFC 6582 §3.2).
+func (c *Conn) dupAckIn(now time.Duration) {
+	mss := uint32(c.mss)
+	if c.dupAcks < math.MaxUint8 {
+		c.dupAcks++
+	}
+	switch {
+	case c.ca == caRecovery:
+		c.inflate = min(c.inflate+mss, c.flight())
+	case c.ca == caLoss:
+		// Most likely the echo of what we have sent again needlessly.
+	case c.dupAcks < dupThresh:
+		c.inflate = uint32(c.dupAcks) * mss // limited transmit: RFC 3042
+	case c.dupAcks == dupThresh && gt(c.sndUna, c.recover):
+		c.cc.OnLoss(now, int(min(c.flight(), c.cwnd)))
+		c.cwnd = uint32(c.cc.Cwnd())
+		c.recover = c.sndNxt
+		c.ca = caRecovery
+		c.inflate = dupThresh * mss
+		c.retransmitFirst(now)
+		c.rtxAt = now + c.timeout()
+	}
+}
+
+// textIn is the seventh step and the eighth: data and FIN.
+func (c *Conn) textIn(now time.Duration, p *packet.Packet, s *segment) packet.Reason {
+	if s.n == 0 && !s.flags.Has(wire.TCPFin) {
+		c.pool.Free(p)
+		return packet.NotDropped
+	}
+	if !canReceive.has(c.state) {
+		// After the peer's FIN there can be nothing but repetitions.
+		if c.state == StateTimeWait {
+			c.lifeAt = now + timeWaitLen
+		}
+		c.sendAck(now)
+		return packet.ReasonTCPDuplicate
+	}
+	if c.readClosed && s.n > 0 && gt(s.seq+s.n, c.rcvNxt) {
+		// RFC 9293 §3.6.1: nobody will ever read this.
+		c.sendReset(now, s.ack, false)
+		c.end(syscall.ECONNRESET)
+		return packet.ReasonTCPClosed
+	}
+	return c.queueIn(now, p, s)
+}
+
+// finIn takes the peer's FIN, which comes next in order.
+func (c *Conn) finIn(now time.Duration) {
+	c.rcvNxt++
+	c.finRcvd = true
+	c.ackNow = true
+	c.events |= EventRemoteClosed
+	c.freeOutOfOrder()
+	switch c.state {
+	case StateEstablished:
+		c.state = StateCloseWait
+	case StateFinWait1:
+		c.state = StateClosing // our FIN is not acknowledged yet
+	case StateFinWait2:
+		c.timeWait(now)
+	}
+}

@@ -1,0 +1,70 @@
+package tcp
+
+import "time"
+
+// sample takes one measurement of the round-trip time (RFC 6298 §2). As on
+// Linux the minimum timeout is a minimum of the variance's part of it, so that
+// a steady 300 ms path does not time out at 301.
+func (c *Conn) sample(rtt time.Duration) {
+	r := max(micros(rtt), 1)
+	if c.srtt == 0 {
+		c.srtt = r
+		c.rttvar = r / 2
+	} else {
+		d := max(c.srtt, r) - min(c.srtt, r)
+		c.rttvar += d/4 - c.rttvar/4
+		c.srtt += r/8 - c.srtt/8
+	}
+	if c.minRTT == 0 || r < c.minRTT {
+		c.minRTT = r
+	}
+	c.rto = min(c.srtt+max(4*c.rttvar, c.rtoMin), c.rtoMax)
+	c.backoff = 0 // RFC 6298 §5.7: only a measurement ends the backing off
+}
+
+// sampleTS measures by an echoed timestamp (RFC 7323 §4), in whole ticks.
+func (c *Conn) sampleTS(now time.Duration, tsEcr uint32) time.Duration {
+	ticks := int32(c.tsNow(now) - tsEcr)
+	if ticks < 0 || tsEcr == 0 {
+		return 0
+	}
+	rtt := max(time.Duration(ticks), 1) * time.Millisecond
+	c.sample(rtt)
+	return rtt
+}
+
+// timeout is the retransmission timeout, backed off.
+func (c *Conn) timeout() time.Duration {
+	return min(dur(c.rto)<<c.backoff, dur(c.rtoMax))
+}
+
+// A sizer finds out how large a buffer a path needs: the rate at which data
+// passes through the buffer, times the round-trip time (Linux: dynamic right-
+// sizing). The smallest time ever seen is used: a queue that the buffer itself
+// has filled must not make it grow.
+type sizer struct {
+	since time.Duration
+	bytes uint32
+}
+
+// sizerEvery is the shortest time over which a rate is taken, so that a burst
+// on a path of microseconds counts for little.
+const sizerEvery = 10 * time.Millisecond
+
+// passed notes n bytes and returns the buffer's new size, between size and
+// limit.
+func (s *sizer) passed(now time.Duration, n, size, limit, minRTT uint32) uint32 {
+	s.bytes += n
+	took := now - s.since
+	if took < max(sizerEvery, dur(minRTT)) {
+		return size
+	}
+	if size < limit && minRTT > 0 && s.since != 0 {
+		bdp := uint64(s.bytes) * uint64(minRTT) / uint64(took/time.Microsecond)
+		if 2*bdp > uint64(size) {
+			size = uint32(min(2*bdp, uint64(limit)))
+		}
+	}
+	s.since, s.bytes = now, 0
+	return size
+}

@@ -1,0 +1,589 @@
+package tcp
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/towpath/towpath/packet"
+	"github.com/towpath/towpath/wire"
+)
+
+// TestScripts plays the conversations in testdata/*.txt. A file holds scripts,
+// each below a line "-- name: clause it shows". A script's lines are
+//
+//	[+SECONDS] > FLAGS SEQ[:END] [ack N] [win N] [mss N] [wscale N] [ts VAL ECR] [noopt] [gso N]
+//	[+SECONDS] < FLAGS SEQ[:END] ...     a segment arrives; then Output
+//	[+SECONDS] << ...                    the same without Output: more of the batch follows
+//	[+SECONDS] CALL [ARGUMENTS]          see script.call
+//
+// A time first lets the clock run that far, timers included. A ">" line means
+// that the next segment sent, at exactly this time, looks so in every point
+// mentioned; segments nobody expects are errors. Sequence numbers count from
+// 0 at each side's SYN. Lines that begin with # are comments.
+func TestScripts(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.txt")
+	if err != nil || len(files) == 0 {
+		t.Fatal("no scripts", err)
+	}
+	packet.Account(true)
+	defer packet.Account(false)
+	count := 0
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var s *script
+		for i, line := range strings.Split(string(text)+"\n-- end: -", "\n") {
+			if head, ok := strings.CutPrefix(line, "-- "); ok {
+				if s != nil {
+					count++
+					t.Run(strings.TrimSuffix(filepath.Base(file), ".txt")+"/"+s.name, s.run)
+				}
+				name, clause, ok := strings.Cut(head, ": ")
+				if !ok {
+					t.Fatalf("%s:%d: a script cites its clause: -- name: clause", file, i+1)
+				}
+				s = &script{file: file, name: name, clause: clause}
+				continue
+			}
+			if line = strings.TrimSpace(line); s != nil && line != "" && line[0] != '#' {
+				s.lines = append(s.lines, scriptLine{i + 1, line})
+			}
+		}
+	}
+	t.Logf("%d scripts", count)
+	if count < 60 {
+		t.Errorf("only %d scripts", count)
+	}
+}
+
+type scriptLine struct {
+	n    int
+	text string
+}
+
+type sent struct {
+	at time.Duration
+	p  *packet.Packet
+}
+
+type script struct {
+	file, name, clause string
+	lines              []scriptLine
+
+	now    time.Duration
+	pool   packet.Pool
+	c      Conn
+	out    []sent
+	listen bool
+	inited bool
+	cfg    Config
+	irs    uint32
+	reason packet.Reason
+	events Events
+	wrote  int // bytes written
+	read   int // bytes read
+	reply  *packet.Packet
+	tw     TimeWait
+}
+
+func (s *script) Segment(_ *Conn, p *packet.Packet) { s.out = append(s.out, sent{s.now, p}) }
+
+func (s *script) run(t *testing.T) {
+	s.now = time.Second
+	s.irs = 0x30000000
+	s.cfg = Config{
+		LocalPort: 80, RemotePort: 4000, ISN: 0x10000000, MSS: 1460,
+		Timestamps: false, WindowScaling: true, RcvBuf: 64 << 10, SndBuf: 256 << 10, RcvBufMax: 64 << 10,
+	}
+	var done []string
+	for _, line := range s.lines {
+		if err := s.line(line.text); err != nil {
+			t.Errorf("%s:%d: %s\n  (%s)\n%s\n=> %s\n%v", s.file, line.n, s.name, s.clause, strings.Join(done, "\n"), line.text, err)
+			break
+		}
+		done = append(done, "   "+line.text)
+		if s.inited {
+			if err := s.c.check(); err != nil {
+				t.Errorf("%s:%d: after %q: %v", s.file, line.n, line.text, err)
+			}
+		}
+	}
+	if !t.Failed() && len(s.out) > 0 {
+		t.Errorf("%s: %s: segments nobody expected at the end:\n%s", s.file, s.name, s.format(s.out[0]))
+	}
+	for _, o := range s.out {
+		s.pool.Free(o.p)
+	}
+	s.c.pool = &s.pool
+	s.c.FreeBuffers()
+	if p, c := packet.Live(); p != 0 || c != 0 {
+		t.Errorf("%s: %s: %d packets and %d chunks leaked", s.file, s.name, p, c)
+		packet.Account(true)
+	}
+}
+
+func (s *script) line(text string) error {
+	f := strings.Fields(text)
+	if strings.HasPrefix(f[0], "+") {
+		sec, err := strconv.ParseFloat(f[0], 64)
+		if err != nil {
+			return err
+		}
+		s.advance(s.now + time.Duration(sec*1e6+0.5)*time.Microsecond)
+		f = f[1:]
+	}
+	if len(f) > 0 && f[0] == ">" {
+		return s.expect(f[1:])
+	}
+	if len(s.out) > 0 {
+		return fmt.Errorf("a segment nobody expected:\n   %s", s.format(s.out[0]))
+	}
+	if len(f) == 0 {
+		return nil
+	}
+	switch f[0] {
+	case "<", "<<":
+		if err := s.inject(f[1:]); err != nil {
+			return err
+		}
+		if f[0] == "<" {
+			s.c.Output(s.now)
+		}
+		return nil
+	}
+	return s.call(f[0], f[1:])
+}
+
+// advance lets the clock run to at, and the timers on the way.
+func (s *script) advance(at time.Duration) {
+	for s.inited && s.c.Deadline() <= at {
+		s.now = max(s.now, s.c.Deadline())
+		s.c.Timeout(s.now)
+		s.c.Output(s.now)
+	}
+	s.now = at
+}
+
+// A spec is a segment as written in a script.
+type spec struct {
+	flags           wire.TCPFlags
+	seq, end        uint32
+	ack, win, gso   int64 // -1: not mentioned
+	mss, wscale     int64
+	ts, noopt, data bool
+	val, ecr        uint32
+}
+
+func parseSpec(f []string) (sp spec, err error) {
+	sp = spec{ack: -1, win: -1, gso: -1, mss: -1, wscale: -1}
+	if len(f) < 2 {
+		return sp, fmt.Errorf("flags and sequence number missing")
+	}
+	for _, r := range f[0] {
+		i := strings.IndexRune("FSRP.UEW", r)
+		if i < 0 {
+			return sp, fmt.Errorf("unknown flag %q", r)
+		}
+		sp.flags |= 1 << i
+	}
+	num := func(t string) int64 {
+		v, e := strconv.ParseInt(t, 10, 64)
+		if e != nil && err == nil {
+			err = e
+		}
+		return v
+	}
+	from, to, ok := strings.Cut(f[1], ":")
+	sp.seq = uint32(num(from))
+	sp.end = sp.seq
+	if ok {
+		sp.end = uint32(num(to))
+	}
+	for f = f[2:]; len(f) > 0; f = f[1:] {
+		if f[0] == "noopt" {
+			sp.noopt = true
+			continue
+		}
+		if len(f) < 2 {
+			return sp, fmt.Errorf("%s of what?", f[0])
+		}
+		switch f[0] {
+		case "ack":
+			sp.ack = int64(uint32(num(f[1])))
+		case "win":
+			sp.win = num(f[1])
+		case "mss":
+			sp.mss = num(f[1])
+		case "wscale":
+			sp.wscale = num(f[1])
+		case "gso":
+			sp.gso = num(f[1])
+		case "ts":
+			sp.ts = true
+			sp.val = uint32(num(f[1]))
+			f = f[1:]
+			if len(f) < 2 {
+				return sp, fmt.Errorf("ts VAL ECR")
+			}
+			sp.ecr = uint32(num(f[1]))
+		default:
+			return sp, fmt.Errorf("unknown word %q", f[0])
+		}
+		f = f[1:]
+	}
+	return sp, err
+}
+
+// inject hands a segment to the connection.
+func (s *script) inject(f []string) error {
+	sp, err := parseSpec(f)
+	if err != nil {
+		return err
+	}
+	s.init()
+	h := wire.TCPFields{SrcPort: 4000, DstPort: 80, Seq: s.irs + sp.seq, Flags: sp.flags, Window: 65535}
+	if sp.ack >= 0 {
+		h.Ack = s.cfg.ISN + uint32(sp.ack)
+	}
+	if sp.win >= 0 {
+		h.Window = uint16(sp.win)
+	}
+	o := wire.TCPOptions{HasTS: sp.ts, TSVal: sp.val, TSEcr: sp.ecr}
+	if sp.mss >= 0 {
+		o.HasMSS, o.MSS = true, uint16(sp.mss)
+	}
+	if sp.wscale >= 0 {
+		o.HasWScale, o.WScale = true, uint8(sp.wscale)
+	}
+	p := s.pool.Get()
+	n := o.Len()
+	b := p.Append(wire.TCPLen + n)
+	wire.PutTCP(b, &h, n)
+	o.Put(b[wire.TCPLen:])
+	p.Transport = p.Start()
+	p.Data = p.Start() + uint16(wire.TCPLen+n)
+	body := make([]byte, sp.end-sp.seq)
+	for i := range body {
+		body[i] = pattern(2, int(sp.seq)-1+i)
+	}
+	p.AppendBytes(body)
+	if sp.gso > 0 {
+		p.GSO.Size = uint16(sp.gso)
+	}
+	if s.reply = nil; s.tw.until != 0 {
+		var v TimeWaitVerdict
+		s.reply, v, s.reason = s.tw.Receive(s.now, p, &s.pool)
+		s.events = Events(v)
+		if s.reply != nil {
+			s.Segment(nil, s.reply)
+		}
+		s.pool.Free(p)
+		return nil
+	}
+	if s.listen {
+		if s.reason = s.c.Listen(s.now, p); s.reason == 0 {
+			s.listen = false
+		}
+	} else {
+		s.reason = s.c.Receive(s.now, p)
+	}
+	if s.reason != 0 {
+		s.pool.Drop(p, s.reason)
+	}
+	return nil
+}
+
+// format writes a segment as a script would.
+func (s *script) format(o sent) string {
+	h := wire.TCP(o.p.Head())
+	var opt wire.TCPOptions
+	opt.Parse(h.Options())
+	var b strings.Builder
+	fmt.Fprintf(&b, "> ")
+	for i, r := range "FSRP.UEW" {
+		if h.Flags()>>i&1 != 0 {
+			b.WriteRune(r)
+		}
+	}
+	fmt.Fprintf(&b, " %d", int32(h.Seq()-s.cfg.ISN))
+	if n := o.p.Len() - h.HeaderLen(); n > 0 {
+		fmt.Fprintf(&b, ":%d", int(int32(h.Seq()-s.cfg.ISN))+n)
+	}
+	if h.Flags().Has(wire.TCPAck) {
+		fmt.Fprintf(&b, " ack %d", h.Ack()-s.irs)
+	}
+	fmt.Fprintf(&b, " win %d", h.Window())
+	if opt.HasMSS {
+		fmt.Fprintf(&b, " mss %d", opt.MSS)
+	}
+	if opt.HasWScale {
+		fmt.Fprintf(&b, " wscale %d", opt.WScale)
+	}
+	if opt.HasTS {
+		fmt.Fprintf(&b, " ts %d %d", opt.TSVal, opt.TSEcr)
+	}
+	if o.p.GSO.Size != 0 {
+		fmt.Fprintf(&b, " gso %d", o.p.GSO.Size)
+	}
+	if d := s.now - o.at; d != 0 {
+		fmt.Fprintf(&b, "      (%v earlier)", d)
+	}
+	return b.String()
+}
+
+func (s *script) expect(f []string) error {
+	sp, err := parseSpec(f)
+	if err != nil {
+		return err
+	}
+	if len(s.out) == 0 {
+		return fmt.Errorf("nothing was sent; next deadline in %v", s.c.Deadline()-s.now)
+	}
+	o := s.out[0]
+	s.out = s.out[1:]
+	defer s.pool.Free(o.p)
+	h := wire.TCP(o.p.Head())
+	var opt wire.TCPOptions
+	opt.Parse(h.Options())
+	seq := h.Seq() - s.cfg.ISN
+	n := uint32(o.p.Len() - h.HeaderLen())
+	bad := h.Flags() != sp.flags || seq != sp.seq || n != sp.end-sp.seq || o.at != s.now ||
+		sp.ack >= 0 && h.Ack()-s.irs != uint32(sp.ack) ||
+		sp.win >= 0 && int64(h.Window()) != sp.win ||
+		sp.mss >= 0 && (!opt.HasMSS || int64(opt.MSS) != sp.mss) ||
+		sp.wscale >= 0 && (!opt.HasWScale || int64(opt.WScale) != sp.wscale) ||
+		sp.gso >= 0 && int64(o.p.GSO.Size) != sp.gso ||
+		sp.ts && (!opt.HasTS || opt.TSVal != sp.val || opt.TSEcr != sp.ecr) ||
+		sp.noopt && len(h.Options()) > 0
+	if bad {
+		return fmt.Errorf("sent instead:\n   %s", s.format(o))
+	}
+	body := o.p.Bytes()[h.HeaderLen():]
+	for i, v := range body {
+		if want := pattern(1, int(seq)-1+i); v != want {
+			return fmt.Errorf("payload byte %d of the segment is %#x, not %#x", i, v, want)
+		}
+	}
+	if h.Checksum() != 0 || o.p.Proto != wire.ProtoTCP || o.p.Transport != o.p.Start() || int(o.p.Data-o.p.Start()) != h.HeaderLen() {
+		return fmt.Errorf("segment's facts are wrong: %+v", o.p.Proto)
+	}
+	return nil
+}
+
+func (s *script) init() {
+	if !s.inited {
+		s.inited = true
+		s.c.Init(&s.cfg, &s.pool, s)
+	}
+}
+
+var errnos = map[string]error{
+	"none": nil, "ECONNREFUSED": syscall.ECONNREFUSED, "ECONNRESET": syscall.ECONNRESET,
+	"ETIMEDOUT": syscall.ETIMEDOUT, "EPIPE": syscall.EPIPE, "EHOSTUNREACH": syscall.EHOSTUNREACH,
+}
+
+// call runs one call of the script.
+func (s *script) call(name string, f []string) error {
+	arg := func(i int) int {
+		if i >= len(f) {
+			return 0
+		}
+		n, _ := strconv.Atoi(f[i])
+		return n
+	}
+	if name == "config" {
+		return s.configure(f)
+	}
+	s.init()
+	c := &s.c
+	switch name {
+	case "connect":
+		c.Connect(s.now)
+	case "listen":
+		s.listen = true
+	case "accept": // a whole passive handshake: MSS and window of the peer
+		s.listen = true
+		win := 65535
+		if len(f) > 1 {
+			win = arg(1)
+		}
+		for _, l := range []string{
+			fmt.Sprintf("< S 0 win %d mss %d", win, max(arg(0), 88)), "> S. 0 ack 1", fmt.Sprintf("< . 1 ack 1 win %d", win),
+		} {
+			if err := s.line(l); err != nil {
+				return err
+			}
+		}
+		c.Events()
+	case "write", "write-unsent": // N bytes; then Output
+		b := make([]byte, arg(0))
+		for i := range b {
+			b[i] = pattern(1, s.wrote+i)
+		}
+		n := c.Write(b)
+		s.wrote += n
+		if want := len(b); n != want && len(f) < 2 || len(f) == 2 && n != arg(1) {
+			return fmt.Errorf("Write took %d", n)
+		}
+		if name == "write" {
+			c.Output(s.now)
+		}
+	case "output":
+		c.Output(s.now)
+	case "shutdown":
+		c.Shutdown(s.now)
+	case "close":
+		c.Close(s.now)
+	case "abort":
+		c.Abort(s.now)
+	case "read": // exactly N bytes are read, of whole packets; then Output
+		var l packet.List
+		n := c.Take(&l, max(arg(0), 1))
+		for p := l.Pop(); p != nil; p = l.Pop() {
+			for i, v := range p.Bytes() {
+				if want := pattern(2, s.read+i); v != want {
+					return fmt.Errorf("byte %d read is %#x, not %#x", s.read+i, v, want)
+				}
+			}
+			s.read += p.Len()
+			s.pool.Free(p)
+		}
+		if n != arg(0) {
+			return fmt.Errorf("read %d bytes", n)
+		}
+		c.Accept(s.now, n)
+		c.Output(s.now)
+	case "readable":
+		if n := c.Readable(); n != arg(0) {
+			return fmt.Errorf("%d bytes are readable", n)
+		}
+	case "space":
+		if n := c.Space(); n != arg(0) {
+			return fmt.Errorf("space for %d bytes", n)
+		}
+	case "eof":
+		if got := fmt.Sprint(c.EOF()); got != f[0] {
+			return fmt.Errorf("EOF is %s", got)
+		}
+	case "state":
+		if got := c.State().String(); got != f[0] {
+			return fmt.Errorf("state is %s", got)
+		}
+	case "err":
+		want, ok := errnos[f[0]]
+		if got := c.Err(); got != want || !ok {
+			return fmt.Errorf("error is %v", got)
+		}
+	case "reason":
+		if got := s.reason.String(); got != strings.Join(f, " ") {
+			return fmt.Errorf("reason is %q", got)
+		}
+	case "events":
+		names := map[string]Events{"none": 0, "established": EventEstablished, "readable": EventReadable,
+			"writable": EventWritable, "remote-closed": EventRemoteClosed, "closed": EventClosed}
+		var want Events
+		for _, n := range f {
+			want |= names[n]
+		}
+		if got := c.Events(); got != want {
+			return fmt.Errorf("events are %05b, not %05b", got, want)
+		}
+	case "nodelay":
+		c.SetNoDelay(true)
+		c.Output(s.now)
+	case "mss":
+		c.SetMSS(arg(0), s.now)
+	case "soft":
+		c.SoftError(errnos[f[0]])
+	case "fail":
+		c.Fail(s.now, errnos[f[0]])
+	case "unreachable":
+		if got := fmt.Sprint(c.UnreachableSeq(s.cfg.ISN + uint32(arg(0)))); got != f[1] {
+			return fmt.Errorf("UnreachableSeq is %s", got)
+		}
+	case "cwnd":
+		if got := int(c.cwnd + c.inflate); got != arg(0) {
+			return fmt.Errorf("window is %d bytes, ssthresh %d", got, c.cc.Ssthresh())
+		}
+	case "ssthresh":
+		if got := c.cc.Ssthresh(); got != arg(0) {
+			return fmt.Errorf("ssthresh is %d bytes", got)
+		}
+	case "rto":
+		want, _ := time.ParseDuration(f[0])
+		if got := c.timeout().Round(time.Millisecond); got != want {
+			return fmt.Errorf("rto is %v", got)
+		}
+	case "deadline": // from now, or never
+		got := "never"
+		if d := c.Deadline(); d != never {
+			got = (d - s.now).Round(time.Microsecond).String()
+		}
+		if got != f[0] {
+			return fmt.Errorf("deadline in %s", got)
+		}
+	case "timewait": // the compact form takes over
+		var ok bool
+		if s.tw, ok = c.TimeWait(); !ok {
+			return fmt.Errorf("not in TIME-WAIT")
+		}
+	case "verdict":
+		want := map[string]TimeWaitVerdict{"drop": TimeWaitDrop, "end": TimeWaitEnd, "reuse": TimeWaitReuse}[f[0]]
+		if TimeWaitVerdict(s.events) != want {
+			return fmt.Errorf("verdict is %d", s.events)
+		}
+	case "nothing":
+	default:
+		return fmt.Errorf("unknown call %q", name)
+	}
+	return nil
+}
+
+func (s *script) configure(f []string) error {
+	for _, kv := range f {
+		k, v, _ := strings.Cut(kv, "=")
+		n, err := strconv.ParseInt(v, 0, 64)
+		if err != nil {
+			return err
+		}
+		switch k {
+		case "mss":
+			s.cfg.MSS = int(n)
+		case "gso":
+			s.cfg.GSOMax = int(n)
+		case "rcvbuf":
+			s.cfg.RcvBuf = int(n)
+		case "rcvmax":
+			s.cfg.RcvBufMax = int(n)
+		case "sndbuf":
+			s.cfg.SndBuf = int(n)
+		case "ts":
+			s.cfg.Timestamps = n != 0
+		case "ws":
+			s.cfg.WindowScaling = n != 0
+		case "nodelay":
+			s.cfg.NoDelay = n != 0
+		case "isn":
+			s.cfg.ISN = uint32(n)
+		case "irs":
+			s.irs = uint32(n)
+		case "tsoffset":
+			s.cfg.TSOffset = uint32(n)
+		case "retries2":
+			s.cfg.Retries2 = int(n)
+		case "synretries":
+			s.cfg.SynRetries = int(n)
+		default:
+			return fmt.Errorf("unknown setting %q", k)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,121 @@
+package tcp
+
+import "time"
+
+// Timers are instants in fields; setting one costs a store. The host asks for
+// the earliest once per batch and re-arms its wheel lazily: a deadline that
+// has moved later costs one needless Timeout at worst.
+
+// Deadline is the earliest instant at which Timeout has something to do;
+// math.MaxInt64 if there is none.
+func (c *Conn) Deadline() time.Duration { return min(c.rtxAt, c.ackAt, c.lifeAt) }
+
+// Timeout runs the timers that are due. It may be called early.
+func (c *Conn) Timeout(now time.Duration) {
+	if now >= c.ackAt {
+		// Nobody answered in time: not a conversation after all.
+		c.pingpong = false
+		c.sendAck(now)
+	}
+	if now >= c.rtxAt {
+		c.rtxAt = never
+		if c.persist {
+			c.probe(now)
+		} else {
+			c.retransmit(now)
+		}
+	}
+	if now >= c.lifeAt {
+		c.end(nil)
+	}
+}
+
+// retransmit is the retransmission timeout (RFC 9293 §3.10.8, RFC 6298 §5.4 to
+// 5.7).
+func (c *Conn) retransmit(now time.Duration) {
+	limit := c.retries2
+	switch {
+	case c.state == StateSynSent:
+		limit = c.synRetries
+	case c.sndUna == c.iss:
+		limit = c.synAckRetries
+	case c.readClosed:
+		limit = min(limit, c.orphanRetries)
+	}
+	if c.retries >= limit {
+		c.end(c.timeoutError())
+		return
+	}
+	again := c.retries > 0
+	c.retries++
+	c.backoff = min(c.backoff+1, 16)
+	if c.sndUna == c.iss {
+		c.synLost = true
+		c.timing = false
+		c.retransOut++
+		c.sendSyn(now, c.state != StateSynSent)
+		return
+	}
+	if c.sndUna == c.sndNxt {
+		return
+	}
+	c.cc.OnRTO(now, int(c.flight()), again)
+	c.cwnd = uint32(c.cc.Cwnd())
+	c.enterLoss()
+	c.timing = false
+	// The first segment goes whatever the windows say.
+	n := min(uint32(c.mss), c.q.len, c.sndNxt-c.sndUna)
+	c.retransmitAt(now, n)
+	c.rtxAt = now + c.timeout()
+	if c.ackNow {
+		c.sendAck(now)
+	}
+}
+
+// enterLoss declares everything in flight lost.
+func (c *Conn) enterLoss() {
+	c.ca = caLoss
+	c.recover = c.sndNxt
+	c.rtxNxt = c.sndUna
+	c.rtxCur = c.q.first()
+	c.dupAcks, c.inflate = 0, 0
+}
+
+// startPersist begins to probe a window that holds us back, unless something
+// in flight will bring news of it (RFC 9293 §3.8.6.1).
+func (c *Conn) startPersist(now time.Duration) {
+	if c.sndNxt == c.sndUna && c.rtxAt == never {
+		c.persist = true
+		c.rtxAt = now + c.timeout()
+	}
+}
+
+// probe is the persist timeout: what fits is sent although it is little, or
+// else a probe without data. A peer that answers may keep us waiting for ever
+// (RFC 1122 §4.2.2.17).
+func (c *Conn) probe(now time.Duration) {
+	limit := c.retries2
+	if c.readClosed {
+		limit = min(limit, c.orphanRetries)
+	}
+	if c.retries >= limit {
+		c.end(c.timeoutError())
+		return
+	}
+	if c.sndNxt == c.sndEnd && !c.finQueued {
+		c.persist = false
+		return
+	}
+	wnd := int32(c.sndUna + c.sndWnd - c.sndNxt)
+	if n := min(c.sndEnd-c.sndNxt, uint32(max(wnd, 0)), uint32(c.mss)); n > 0 {
+		c.persist = false
+		n = c.sendData(now, c.sndNxt, n, &c.nxtCur, false)
+		c.sndNxt += n
+		c.rtxAt = now + c.timeout()
+		return
+	}
+	c.retries++
+	c.backoff = min(c.backoff+1, 16)
+	c.sendProbe(now)
+	c.rtxAt = now + c.timeout()
+}
