@@ -131,12 +131,13 @@ func (s *tcpSocket) initConn(isn uint32, set bool) {
 	if f.Src.Is6() {
 		hdr = wire.IPv6Len + wire.TCPLen
 	}
+	fresh, tsOffset := ln.secrets(f)
 	if !set {
-		isn = ln.isn(f)
+		isn = fresh
 	}
 	cfg := tcp.Config{
 		LocalPort: f.SrcPort, RemotePort: f.DstPort,
-		ISN: isn, TSOffset: ln.rand.Uint32(),
+		ISN: isn, TSOffset: tsOffset,
 		MSS:    s.way.mtu() - hdr,
 		RcvBuf: ln.conf.set.TCPRcvBuf, RcvBufMax: ln.conf.set.TCPRcvBufMax,
 		SndBuf: ln.conf.set.TCPSndBuf, SndBufMax: ln.conf.set.TCPSndBufMax,
@@ -149,9 +150,12 @@ func (s *tcpSocket) initConn(isn uint32, set bool) {
 	s.conn.Init(&cfg, &ln.pool, s)
 }
 
-// isn is an initial sequence number by RFC 6528: a clock of 4 µs on top of a
-// keyed hash of the connection's addresses.
-func (ln *lane) isn(f *packet.Tuple) uint32 {
+// secrets are what must be hard to guess of a connection: its initial sequence
+// number, by RFC 6528 a clock of 4 µs on top of a keyed hash of its addresses,
+// and its timestamp offset, another hash of them (RFC 7323 §5.4). Both go up
+// from one connection between the same addresses to the next, by which a peer
+// in TIME-WAIT knows the new from the old.
+func (ln *lane) secrets(f *packet.Tuple) (isn, tsOffset uint32) {
 	var b [16 + 16 + 16 + 4]byte
 	binary.LittleEndian.PutUint64(b[0:], ln.host.seed[0])
 	binary.LittleEndian.PutUint64(b[8:], ln.host.seed[1])
@@ -161,7 +165,8 @@ func (ln *lane) isn(f *packet.Tuple) uint32 {
 	binary.LittleEndian.PutUint16(b[48:], f.SrcPort)
 	binary.LittleEndian.PutUint16(b[50:], f.DstPort)
 	sum := sha256.Sum256(b[:])
-	return binary.LittleEndian.Uint32(sum[:]) + uint32(ln.now/(4*time.Microsecond))
+	isn = binary.LittleEndian.Uint32(sum[0:]) + uint32(ln.now/(4*time.Microsecond))
+	return isn, binary.LittleEndian.Uint32(sum[4:])
 }
 
 // Segment implements [tcp.Output]: it is how a connection's segments enter the

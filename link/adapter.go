@@ -30,9 +30,10 @@ type Adapter struct {
 
 	conf sync.Mutex // serializes changes of the above
 
-	flushMu  sync.Mutex // one flush at a time: keeps the order of the out queue
-	txMu     sync.Mutex // one Send at a time, once there are filters
-	filtered bool       // guarded by flushMu: filters have been here, use txMu
+	flushMu  sync.Mutex  // one flush at a time: keeps the order of the out queue
+	txMu     sync.Mutex  // one Send at a time, once there are filters
+	filtered bool        // guarded by flushMu: filters have been here, use txMu
+	flushing packet.List // guarded by flushMu: the batch on its way down
 
 	mu  sync.Mutex  // leaf
 	out packet.List // guarded by mu
@@ -237,7 +238,7 @@ func (a *Adapter) Enqueue(l *packet.List) {
 func (a *Adapter) Flush(w *Work) {
 	a.flushMu.Lock()
 	defer a.flushMu.Unlock()
-	var l packet.List
+	l := &a.flushing // not a local: it would escape to the heap
 	a.mu.Lock()
 	l.Append(&a.out)
 	a.mu.Unlock()
@@ -245,14 +246,14 @@ func (a *Adapter) Flush(w *Work) {
 		return
 	}
 	if m := a.top.Load(); m != nil {
-		m.filter.Send(&l, w)
+		m.filter.Send(l, w)
 		return
 	}
 	if a.filtered {
 		a.txMu.Lock()
 		defer a.txMu.Unlock()
 	}
-	a.transmit(&l, w)
+	a.transmit(l, w)
 }
 
 // transmit fits the packets to the driver and hands them over.

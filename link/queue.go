@@ -25,7 +25,8 @@ type Queue struct {
 	scheduled bool // some Work has it
 	closed    bool
 
-	runMu sync.Mutex // held while delivering: one runner at a time
+	runMu sync.Mutex  // held while delivering: one runner at a time
+	batch packet.List // guarded by runMu: what is being delivered
 
 	limit int
 	from  *Adapter // who counts what is dropped
@@ -75,32 +76,33 @@ func (q *Queue) Send(l *packet.List, w *Work) {
 func (q *Queue) RunWork(w *Work) (more bool) {
 	q.runMu.Lock()
 	defer q.runMu.Unlock()
-	var l packet.List
+	l := &q.batch // not a local: it would escape to the heap
 	q.mu.Lock()
-	q.l.Take(&l, runPackets)
+	q.l.Take(l, runPackets)
 	more = !q.l.Empty()
 	q.scheduled = more
 	q.mu.Unlock()
 	if l.Empty() {
 		return false
 	}
-	if more {
-		// Should Indicate panic or its goroutine exit, the next sender
-		// becomes the runner.
-		returned := false
-		defer func() {
-			if !returned {
-				q.mu.Lock()
-				q.scheduled = false
-				q.mu.Unlock()
-			}
-		}()
-		q.indicate(&l, w)
-		returned = true
-		return true
-	}
-	q.indicate(&l, w)
-	return false
+	returned := false
+	defer func() {
+		if !returned {
+			q.abandon()
+		}
+	}()
+	q.indicate(l, w)
+	returned = true
+	return more
+}
+
+// abandon gives the runner's role back when Indicate has panicked or its
+// goroutine exits: the next sender takes it. What was being delivered is lost.
+func (q *Queue) abandon() {
+	q.batch.Drop(packet.ReasonFlushed)
+	q.mu.Lock()
+	q.scheduled = false
+	q.mu.Unlock()
 }
 
 func (q *Queue) indicate(l *packet.List, w *Work) {
