@@ -42,7 +42,7 @@ func (e *env) Inject(at hook.Point, after hook.PacketJudge, p *packet.Packet) {
 		js = js[1:]
 	}
 	if len(js) == 0 || ln.closed {
-		ln.drop(p, packet.ReasonFlushed)
+		ln.drop(p, packet.ReasonInjectGone)
 		return
 	}
 	in := ln.conf.adapter(p.Ingress)
@@ -63,7 +63,7 @@ func (ln *lane) resume(at hook.Point, in *link.Adapter, p *packet.Packet) {
 		}
 	default:
 		if in == nil {
-			ln.drop(p, packet.ReasonAdapterClosed)
+			ln.drop(p, packet.ReasonInjectAdapter)
 			return
 		}
 	}

@@ -156,9 +156,17 @@ func (h *Host) forget(a *link.Adapter) {
 		c.routes = c.routes.Without(func(r route.Route) bool { return r.Adapter == a.Index() })
 		return nil
 	})
+	h.flushNeighbors(a.Index())
+}
+
+// flushNeighbors forgets the neighbours on an adapter, or all if it is 0.
+func (h *Host) flushNeighbors(adapter int32) {
 	var l packet.List
-	h.neigh.Flush(a.Index(), &l)
-	a.Drop(&l, packet.ReasonFlushed)
+	h.neigh.Flush(adapter, &l)
+	n := l.Drop(packet.ReasonNeighborFlushed)
+	h.lane.mu.Lock()
+	h.lane.drops[packet.ReasonNeighborFlushed] += uint64(n)
+	h.lane.mu.Unlock()
 }
 
 // Adapter finds an adapter by name; nil if there is none.
@@ -373,9 +381,7 @@ func (h *Host) Close(ctx context.Context) error {
 		for _, a := range adapters {
 			errs = append(errs, a.Close())
 		}
-		var l packet.List
-		h.neigh.Flush(0, &l)
-		l.Drop(packet.ReasonFlushed)
+		h.flushNeighbors(0)
 		h.group.Wait()
 		h.lane.trim()
 		done <- errors.Join(errs...)

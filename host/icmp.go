@@ -49,10 +49,8 @@ const (
 // is at p.Net. A sender on this host is told without a packet.
 func (ln *lane) icmpError(in *link.Adapter, p *packet.Packet, c icmpCause) {
 	if p.Ingress == 0 {
-		q := quoted{src: p.Src, dst: p.Dst, proto: p.Proto}
-		if b := p.From(p.Transport); len(b) >= 8 {
-			q.srcPort, q.dstPort = binary.BigEndian.Uint16(b), binary.BigEndian.Uint16(b[2:])
-			q.seq = binary.BigEndian.Uint32(b[4:])
+		var q quoted
+		if q.parse(p.From(p.Net), p.Src.Is4()) {
 			ln.senderError(&q, c)
 		}
 		return
@@ -192,7 +190,7 @@ func (ln *lane) icmpv6In(a *link.Adapter, p *packet.Packet) {
 // echoIn answers an echo request with the same packet.
 func (ln *lane) echoIn(a *link.Adapter, p *packet.Packet, reply uint8) {
 	if ln.conf.set.ICMPEchoIgnoreAll || p.Dst == broadcast4 || ln.conf.addrs.Broadcast(a.Index(), p.Dst) || p.Src.IsUnspecified() {
-		ln.drop(p, packet.ReasonICMPType)
+		ln.drop(p, packet.ReasonEchoIgnored)
 		return
 	}
 	src := p.Dst
@@ -201,7 +199,7 @@ func (ln *lane) echoIn(a *link.Adapter, p *packet.Packet, reply uint8) {
 	}
 	var d dst
 	if ln.routeFrom(&d, p.Src, src) != 0 {
-		ln.drop(p, packet.ReasonNoRoute)
+		ln.drop(p, packet.ReasonEchoNoRoute)
 		return
 	}
 	p.Head()[0] = reply
@@ -270,43 +268,48 @@ type quoted struct {
 func (ln *lane) errorIn(p *packet.Packet, c icmpCause) {
 	p.Pull(wire.ICMPLen)
 	p.Linear(min(p.Len(), p.LinearMax()))
-	b := p.Head()
 	var q quoted
-	var l4 []byte
-	if p.Src.Is4() {
-		ip := wire.IPv4(b)
-		if len(b) < wire.IPv4Len || b[0]>>4 != 4 || ip.HeaderLen() < wire.IPv4Len || len(b) < ip.HeaderLen() || ip.FragOffset() != 0 {
-			ln.drop(p, packet.ReasonICMPMalformed)
-			return
-		}
-		q.src, q.dst, q.proto, l4 = ip.Src(), ip.Dst(), ip.Proto(), b[ip.HeaderLen():]
-	} else {
-		ip := wire.IPv6(b)
-		if len(b) < wire.IPv6Len || b[0]>>4 != 6 {
-			ln.drop(p, packet.ReasonICMPMalformed)
-			return
-		}
-		q.src, q.dst, q.proto, l4 = ip.Src(), ip.Dst(), ip.NextHeader(), b[wire.IPv6Len:]
-		if q.proto.IsExtension() {
-			x, bad := wire.WalkExtensions(l4, q.proto)
-			if bad != wire.ExtOK || x.FragOffset != 0 {
-				ln.drop(p, packet.ReasonICMPMalformed)
-				return
-			}
-			q.proto, l4 = x.Proto, l4[x.Len:]
-		}
-	}
-	if len(l4) < 8 {
-		ln.drop(p, packet.ReasonICMPMalformed)
+	if !q.parse(p.Head(), p.Src.Is4()) {
+		ln.drop(p, packet.ReasonICMPQuote)
 		return
 	}
-	q.srcPort, q.dstPort = binary.BigEndian.Uint16(l4), binary.BigEndian.Uint16(l4[2:])
-	q.seq = binary.BigEndian.Uint32(l4[4:])
 	if !ln.senderError(&q, c) {
 		ln.drop(p, packet.ReasonICMPNoSocket)
 		return
 	}
 	ln.pool.Free(p)
+}
+
+// parse reads the beginning of the packet that an error quotes. It reports
+// whether there was enough of it: eight bytes of the transport header (RFC 792).
+func (q *quoted) parse(b []byte, v4 bool) bool {
+	var l4 []byte
+	if v4 {
+		ip := wire.IPv4(b)
+		if len(b) < wire.IPv4Len || b[0]>>4 != 4 || ip.HeaderLen() < wire.IPv4Len || len(b) < ip.HeaderLen() || ip.FragOffset() != 0 {
+			return false
+		}
+		q.src, q.dst, q.proto, l4 = ip.Src(), ip.Dst(), ip.Proto(), b[ip.HeaderLen():]
+	} else {
+		ip := wire.IPv6(b)
+		if len(b) < wire.IPv6Len || b[0]>>4 != 6 {
+			return false
+		}
+		q.src, q.dst, q.proto, l4 = ip.Src(), ip.Dst(), ip.NextHeader(), b[wire.IPv6Len:]
+		if q.proto.IsExtension() {
+			x, bad := wire.WalkExtensions(l4, q.proto)
+			if bad != wire.ExtOK || x.FragOffset != 0 {
+				return false
+			}
+			q.proto, l4 = x.Proto, l4[x.Len:]
+		}
+	}
+	if len(l4) < 8 {
+		return false
+	}
+	q.srcPort, q.dstPort = binary.BigEndian.Uint16(l4), binary.BigEndian.Uint16(l4[2:])
+	q.seq = binary.BigEndian.Uint32(l4[4:])
+	return true
 }
 
 // senderError tells the socket that sent a packet what became of it, and

@@ -22,7 +22,7 @@ func (ln *lane) arpIn(a *link.Adapter, p *packet.Packet) {
 	arp := wire.ARP(p.Head())
 	sender, mac := arp.SenderIP(), arp.SenderMAC()
 	if mac.IsMulticast() || mac.IsZero() || sender.IsMulticast() || sender == broadcast4 {
-		ln.drop(p, packet.ReasonARPMalformed)
+		ln.drop(p, packet.ReasonARPSender)
 		return
 	}
 	at, ours := ln.conf.addrs.Local(arp.TargetIP())
@@ -122,7 +122,7 @@ func (ln *lane) ndpOut(a *link.Adapter, mac wire.MAC, src, dst netip.Addr, size 
 func (ln *lane) ndpIn(a *link.Adapter, p *packet.Packet) {
 	m := wire.ICMPv6(p.Head())
 	if p.TTL != 255 || m.Code() != 0 || a.Capabilities().Medium != link.MediumEthernet {
-		ln.drop(p, packet.ReasonNDPMalformed)
+		ln.drop(p, packet.ReasonNDPHopLimit)
 		return
 	}
 	if m.Type() == wire.ICMPv6NeighborSolicit {
@@ -134,7 +134,7 @@ func (ln *lane) ndpIn(a *link.Adapter, p *packet.Packet) {
 
 func (ln *lane) solicitIn(a *link.Adapter, p *packet.Packet, ns wire.NeighborSolicit) {
 	if !ns.Valid() || ns.Target().IsMulticast() {
-		ln.drop(p, packet.ReasonNDPMalformed)
+		ln.drop(p, packet.ReasonNDPSolicit)
 		return
 	}
 	target := ns.Target()
@@ -169,11 +169,11 @@ func (ln *lane) solicitIn(a *link.Adapter, p *packet.Packet, ns wire.NeighborSol
 
 func (ln *lane) advertIn(a *link.Adapter, p *packet.Packet, na wire.NeighborAdvert) {
 	if !na.Valid() || na.Target().IsMulticast() || na.Solicited() && p.Dst.IsMulticast() {
-		ln.drop(p, packet.ReasonNDPMalformed)
+		ln.drop(p, packet.ReasonNDPAdvert)
 		return
 	}
 	if _, ours := ln.conf.addrs.Local(na.Target()); ours {
-		ln.drop(p, packet.ReasonNDPNotForUs)
+		ln.drop(p, packet.ReasonNDPConflict)
 		return
 	}
 	if mac, ok := na.Options().Find(wire.NDPTargetLinkAddr).LinkAddr(); ok && !mac.IsMulticast() {

@@ -144,7 +144,7 @@ func (ln *lane) pingOut(w *pingWait, addr netip.Addr, o PingOptions) (id uint16,
 func (ln *lane) echoReplyIn(p *packet.Packet, id, seq uint16) {
 	w := ln.pings[id]
 	if w == nil || w.done || w.seq != seq || w.to != p.Src && !w.to.IsMulticast() {
-		ln.drop(p, packet.ReasonICMPNoSocket)
+		ln.drop(p, packet.ReasonEchoUnasked)
 		return
 	}
 	w.done = true

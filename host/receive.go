@@ -28,7 +28,7 @@ func (ln *lane) frame(a *link.Adapter, p *packet.Packet) {
 	case len(b) > 0 && b[0]>>4 == 6:
 		ln.ipv6In(a, p)
 	default:
-		ln.drop(p, packet.ReasonIPMalformed)
+		ln.drop(p, packet.ReasonIPVersion)
 	}
 }
 
@@ -62,15 +62,11 @@ func (ln *lane) ethernetIn(a *link.Adapter, p *packet.Packet) {
 // families stay together.
 func (ln *lane) ipv4In(a *link.Adapter, p *packet.Packet) {
 	size := p.Len()
-	if size < wire.IPv4Len || !p.Linear(wire.IPv4Len) || !p.Linear(wire.IPv4(p.Head()).HeaderLen()) {
+	if !p.Linear(wire.IPv4Len) || !p.Linear(wire.IPv4(p.Head()).HeaderLen()) || !wire.IPv4(p.Head()).Valid(size) {
 		ln.drop(p, packet.ReasonIPMalformed)
 		return
 	}
 	ip := wire.IPv4(p.Head())
-	if !ip.Valid(size) {
-		ln.drop(p, packet.ReasonIPMalformed)
-		return
-	}
 	if !ip.ChecksumOK() {
 		ln.drop(p, packet.ReasonIPChecksum)
 		return
@@ -88,7 +84,7 @@ func (ln *lane) ipv4In(a *link.Adapter, p *packet.Packet) {
 		return
 	}
 	if ip[16] == 127 && !a.Capabilities().Loopback {
-		ln.drop(p, packet.ReasonNotForUs)
+		ln.drop(p, packet.ReasonLoopback)
 		return
 	}
 	if ip.HeaderLen() > wire.IPv4Len && !ln.optionsIn(p, ip) {
@@ -107,7 +103,7 @@ func (ln *lane) optionsIn(p *packet.Packet, ip wire.IPv4) bool {
 	}
 	for o = o.Skip(); len(o) > 0; o = o.Next() {
 		if o.Type().IsSourceRoute() {
-			ln.drop(p, packet.ReasonIPOptions)
+			ln.drop(p, packet.ReasonIPSourceRoute)
 			return false
 		}
 	}
@@ -117,7 +113,7 @@ func (ln *lane) optionsIn(p *packet.Packet, ip wire.IPv4) bool {
 // ipv6In does for IPv6 what ipv4In does, extension headers included.
 func (ln *lane) ipv6In(a *link.Adapter, p *packet.Packet) {
 	size := p.Len()
-	if size < wire.IPv6Len || !p.Linear(wire.IPv6Len) || !wire.IPv6(p.Head()).Valid(size) {
+	if !p.Linear(wire.IPv6Len) || !wire.IPv6(p.Head()).Valid(size) {
 		ln.drop(p, packet.ReasonIPMalformed)
 		return
 	}
@@ -133,7 +129,7 @@ func (ln *lane) ipv6In(a *link.Adapter, p *packet.Packet) {
 		return
 	}
 	if p.Dst.IsLoopback() && !a.Capabilities().Loopback {
-		ln.drop(p, packet.ReasonNotForUs)
+		ln.drop(p, packet.ReasonLoopback)
 		return
 	}
 	switch p.Proto {

@@ -36,10 +36,7 @@ func (ln *lane) route(d *dst, ip netip.Addr) packet.Reason {
 		return packet.NotDropped
 	}
 	r, ok := ln.conf.routes.Lookup(ip)
-	if !ok {
-		if ip != broadcast4 && !ip.IsMulticast() {
-			return packet.ReasonNoRoute
-		}
+	if !ok && (ip == broadcast4 || ip.IsMulticast()) {
 		// Groups and the limited broadcast need no route: the first adapter
 		// that is on a network takes them (RFC 1112 §6.1).
 		for _, a := range ln.conf.addrs.All() {
@@ -48,9 +45,9 @@ func (ln *lane) route(d *dst, ip netip.Addr) packet.Reason {
 				break
 			}
 		}
-		if !ok {
-			return packet.ReasonNoRoute
-		}
+	}
+	if !ok {
+		return packet.ReasonNoRoute
 	}
 	d.out, d.src = ln.conf.adapters[r.Adapter], r.Source
 	if r.Via.IsValid() {

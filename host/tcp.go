@@ -407,31 +407,23 @@ func (h *Host) listen(b binding) (*tcpListener, error) {
 // receive takes a segment that belongs to no connection yet (RFC 9293
 // §3.10.7.2).
 func (l *tcpListener) receive(ln *lane, a *link.Adapter, p *packet.Packet, isn uint32, setISN bool) {
-	seg := wire.TCP(p.From(p.Transport))
-	flags := seg.Flags()
-	switch {
-	case flags.Has(wire.TCPRst):
+	if !ln.opens(p) {
 		ln.drop(p, packet.ReasonTCPListen)
 		return
-	case flags.Has(wire.TCPAck):
-		ln.refuse(p)
-		ln.drop(p, packet.ReasonTCPListen)
-		return
-	case !flags.Has(wire.TCPSyn) || flags.Has(wire.TCPFin) || p.Dst.IsMulticast() || ln.isBroadcast(p.Dst) || p.Dst == broadcast4:
-		ln.drop(p, packet.ReasonTCPListen)
-		return
-	case l.n > l.backlog || l.half > l.backlog:
+	}
+	if l.n > l.backlog || l.half > l.backlog {
 		ln.drop(p, packet.ReasonTCPBacklog)
 		return
 	}
+	seg := wire.TCP(p.From(p.Transport))
 	local, remote := netip.AddrPortFrom(p.Dst, seg.DstPort()), netip.AddrPortFrom(p.Src, seg.SrcPort())
 	if ln.judgeSocket(hook.FlowIn, wire.ProtoTCP, local, remote) != 0 {
-		ln.drop(p, packet.ReasonRule)
+		ln.drop(p, packet.ReasonSocketRule)
 		return
 	}
 	var d dst
 	if ln.routeFrom(&d, p.Src, p.Dst) != 0 {
-		ln.drop(p, packet.ReasonNoRoute)
+		ln.drop(p, packet.ReasonTCPNoRoute)
 		return
 	}
 	s := ln.newSocket(local, remote, d)
@@ -445,6 +437,17 @@ func (l *tcpListener) receive(ln *lane, a *link.Adapter, p *packet.Packet, isn u
 		return
 	}
 	s.touch(ln)
+}
+
+// opens reports whether a segment to a listener opens a connection; an
+// acknowledgment of something unheard of is answered with a reset.
+func (ln *lane) opens(p *packet.Packet) bool {
+	const all = wire.TCPSyn | wire.TCPAck | wire.TCPRst | wire.TCPFin
+	flags := wire.TCP(p.From(p.Transport)).Flags() & all
+	if flags&(wire.TCPRst|wire.TCPAck) == wire.TCPAck {
+		ln.refuse(p)
+	}
+	return flags == wire.TCPSyn && !p.Dst.IsMulticast() && p.Dst != broadcast4 && !ln.isBroadcast(p.Dst)
 }
 
 // ready queues a connection whose handshake is complete.

@@ -25,18 +25,9 @@ func (ln *lane) udpIn(a *link.Adapter, p *packet.Packet) {
 	if n := udp.Len(); n < size {
 		p.Truncate(n)
 	}
-	if p.Checksum == packet.ChecksumNone {
-		// Zero: the sender has made none, which only IPv4 allows (RFC 768,
-		// RFC 8200 §8.1).
-		if udp.Checksum() != 0 {
-			if wire.Fold(p.TransportSum(wire.PseudoSum(p.Src, p.Dst, wire.ProtoUDP, p.Len()))) != 0xffff {
-				ln.drop(p, packet.ReasonUDPChecksum)
-				return
-			}
-		} else if p.Src.Is6() {
-			ln.drop(p, packet.ReasonUDPChecksum)
-			return
-		}
+	if p.Checksum == packet.ChecksumNone && !udpChecksumOK(p, udp) {
+		ln.drop(p, packet.ReasonUDPChecksum)
+		return
 	}
 	s := ln.ports.datagram(p.Dst, p.Src, udp.DstPort(), udp.SrcPort())
 	if s == nil {
@@ -46,6 +37,15 @@ func (ln *lane) udpIn(a *link.Adapter, p *packet.Packet) {
 	}
 	p.Data = p.Transport + wire.UDPLen
 	s.deliver(ln, p)
+}
+
+// udpChecksumOK verifies a datagram's checksum. Zero means that the sender has
+// made none, which only IPv4 allows (RFC 768, RFC 8200 §8.1).
+func udpChecksumOK(p *packet.Packet, udp wire.UDP) bool {
+	if udp.Checksum() == 0 {
+		return p.Src.Is4()
+	}
+	return wire.Fold(p.TransportSum(wire.PseudoSum(p.Src, p.Dst, wire.ProtoUDP, p.Len()))) == 0xffff
 }
 
 // udpSocket is a datagram socket. Its queue has a lock of its own, below the
@@ -324,7 +324,7 @@ func (s *udpSocket) closeLocked(ln *lane) {
 	s.closed = true
 	ln.pool.FreeList(&s.spent)
 	for p := s.queue.Pop(); p != nil; p = s.queue.Pop() {
-		ln.drop(p, packet.ReasonFlushed)
+		ln.drop(p, packet.ReasonUDPClosed)
 	}
 	s.queued = 0
 	ln.wake(s.rd.Wake())

@@ -101,7 +101,7 @@ func (a *Adapter) Close() error {
 	l := a.out
 	a.out = packet.List{}
 	a.mu.Unlock()
-	a.Drop(&l, packet.ReasonFlushed)
+	a.Drop(&l, packet.ReasonOutQueueFlushed)
 	return err
 }
 

@@ -99,7 +99,7 @@ func (q *Queue) RunWork(w *Work) (more bool) {
 // abandon gives the runner's role back when Indicate has panicked or its
 // goroutine exits: the next sender takes it. What was being delivered is lost.
 func (q *Queue) abandon() {
-	q.batch.Drop(packet.ReasonFlushed)
+	q.from.Drop(&q.batch, packet.ReasonRunnerLost)
 	q.mu.Lock()
 	q.scheduled = false
 	q.mu.Unlock()
@@ -110,7 +110,7 @@ func (q *Queue) indicate(l *packet.List, w *Work) {
 		to.Indicate(l, w)
 		return
 	}
-	q.from.Drop(l, packet.ReasonCableCut)
+	q.from.Drop(l, packet.ReasonCableLoose)
 }
 
 // Close drops what is queued and what will be sent, and returns when no
@@ -123,7 +123,7 @@ func (q *Queue) Close() {
 	from := q.from
 	q.mu.Unlock()
 	if from != nil {
-		from.Drop(&l, packet.ReasonFlushed)
+		from.Drop(&l, packet.ReasonCableFlushed)
 	}
 	q.Disconnect()
 }

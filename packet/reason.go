@@ -11,42 +11,54 @@ const (
 	NotDropped Reason = iota
 
 	// Adapters and links.
-	ReasonAdapterDown    // adapter closed or down while sending
-	ReasonAdapterClosed  // received on an adapter that nobody is bound to
-	ReasonOutQueueFull   // adapter's out queue full
-	ReasonCableQueueFull // cable's queue full
-	ReasonCableCut       // other end of the cable closed
-	ReasonFrameTooBig    // larger than the link's MTU
-	ReasonFilter         // dropped by a link filter
-	ReasonDeviceWrite    // device refused the write
-	ReasonDeviceShort    // shorter than its device header
-	ReasonDeviceOffload  // offload header that makes no sense
-	ReasonSegmentFailed  // super-segment that cannot be cut
+	ReasonAdapterDown     // adapter closed or down while sending
+	ReasonAdapterClosed   // received on an adapter that nobody is bound to
+	ReasonOutQueueFull    // adapter's out queue full
+	ReasonOutQueueFlushed // on the adapter's out queue when it was closed
+	ReasonCableQueueFull  // cable's queue full
+	ReasonCableCut        // this end of the cable closed
+	ReasonCableLoose      // nobody at the other end of the cable
+	ReasonCableFlushed    // on the cable when it was closed
+	ReasonRunnerLost      // being delivered when the deliverer panicked
+	ReasonFrameTooBig     // larger than the link's MTU
+	ReasonFilter          // dropped by a link filter
+	ReasonDeviceWrite     // device refused the write
+	ReasonDeviceShort     // shorter than its device header
+	ReasonDeviceOffload   // offload header that makes no sense
+	ReasonSegmentFailed   // super-segment that cannot be cut
 
 	// Ethernet and neighbours.
 	ReasonEthernetShort    // shorter than an Ethernet header
 	ReasonEthernetNotForUs // unicast to another station's address
 	ReasonEtherType        // EtherType without a handler
 	ReasonARPMalformed     // ARP that is short or not Ethernet/IPv4
+	ReasonARPSender        // ARP with a sender that cannot be one
 	ReasonARPNotForUs      // ARP for somebody else's address
 	ReasonNeighborQueue    // queue of packets waiting for a neighbour full
 	ReasonNeighborFailed   // neighbour did not answer
 	ReasonNeighborTable    // neighbour table full
+	ReasonNeighborFlushed  // waiting for a neighbour when the adapter went
 
 	// IP.
-	ReasonIPMalformed   // header shorter, longer or of a version that cannot be
+	ReasonIPVersion     // neither IPv4 nor IPv6
+	ReasonIPMalformed   // header shorter or longer than can be
 	ReasonIPChecksum    // IPv4 header checksum wrong
 	ReasonIPExtension   // IPv6 extension header malformed or not understood
 	ReasonIPOptions     // IPv4 options malformed
+	ReasonIPSourceRoute // IPv4 source route (RFC 7126)
 	ReasonIPSource      // source address that cannot be one
 	ReasonIPFragment    // fragment, where reassembly does not happen
+	ReasonLoopback      // loopback destination from a link
 	ReasonNotForUs      // destination not ours and forwarding off
 	ReasonForwardSource // not to be forwarded: link-local, loopback, multicast
 	ReasonTTL           // TTL or hop limit used up
 	ReasonNoRoute       // no route to the destination
 	ReasonTooBig        // larger than the path's MTU and not to be fragmented
 	ReasonSourceMissing // no source address for the route
-	ReasonRule          // dropped by a rule
+	ReasonRule          // dropped by a judge of packets
+	ReasonSocketRule    // dropped by a judge of sockets
+	ReasonInjectGone    // given back behind a judge that is gone
+	ReasonInjectAdapter // given back on an adapter that is gone
 	ReasonStolen        // taken over by a judge; not a loss
 	ReasonProtocol      // transport protocol without a handler
 
@@ -54,16 +66,23 @@ const (
 	ReasonICMPMalformed // ICMP message too short
 	ReasonICMPChecksum  // ICMP checksum wrong
 	ReasonICMPType      // ICMP message of no interest
-	ReasonICMPNoSocket  // echo reply or error for no socket
-	ReasonNDPMalformed  // neighbour discovery message breaking RFC 4861 §7.1
+	ReasonICMPQuote     // ICMP error quoting too little of a packet
+	ReasonICMPNoSocket  // ICMP error about no packet of ours
+	ReasonEchoIgnored   // echo request that is not to be answered
+	ReasonEchoNoRoute   // no route for an echo reply
+	ReasonEchoUnasked   // echo reply that nobody waits for
+	ReasonNDPHopLimit   // neighbour discovery from beyond the link (RFC 4861 §7.1)
+	ReasonNDPSolicit    // neighbour solicitation malformed
+	ReasonNDPAdvert     // neighbour advertisement malformed
 	ReasonNDPNotForUs   // neighbour solicitation for somebody else's address
+	ReasonNDPConflict   // neighbour advertisement of our own address
 
 	// UDP.
 	ReasonUDPMalformed // UDP header short or its length wrong
 	ReasonUDPChecksum  // UDP checksum wrong
 	ReasonUDPNoSocket  // no socket on the port
 	ReasonUDPQueueFull // socket's receive buffer full
-	ReasonUDPPeer      // connected socket, other peer
+	ReasonUDPClosed    // in the queue when its socket was closed
 
 	// TCP.
 	ReasonTCPMalformed // header shorter or longer than can be
@@ -83,11 +102,11 @@ const (
 	ReasonTCPClosed    // data for a closed reader
 	ReasonTCPBacklog   // listener's backlog full
 	ReasonTCPListen    // segment to a listener that opens nothing
+	ReasonTCPNoRoute   // no route to answer a SYN
 	ReasonTCPTimeWait  // segment in TIME-WAIT
 
 	// Host.
 	ReasonHostClosed // host closed
-	ReasonFlushed    // queued when its socket, adapter or host was closed
 
 	ReasonCount
 )
@@ -97,8 +116,12 @@ var reasonText = [ReasonCount]string{
 	ReasonAdapterDown:      "adapter down",
 	ReasonAdapterClosed:    "adapter not bound",
 	ReasonOutQueueFull:     "adapter queue full",
+	ReasonOutQueueFlushed:  "adapter queue flushed",
 	ReasonCableQueueFull:   "cable queue full",
 	ReasonCableCut:         "cable cut",
+	ReasonCableLoose:       "cable loose at the other end",
+	ReasonCableFlushed:     "cable flushed",
+	ReasonRunnerLost:       "delivery lost",
 	ReasonFrameTooBig:      "frame larger than MTU",
 	ReasonFilter:           "dropped by link filter",
 	ReasonDeviceWrite:      "device refused write",
@@ -109,16 +132,21 @@ var reasonText = [ReasonCount]string{
 	ReasonEthernetNotForUs: "ethernet address not ours",
 	ReasonEtherType:        "ethertype unknown",
 	ReasonARPMalformed:     "arp malformed",
+	ReasonARPSender:        "arp sender invalid",
 	ReasonARPNotForUs:      "arp not for us",
 	ReasonNeighborQueue:    "neighbour queue full",
 	ReasonNeighborFailed:   "neighbour unreachable",
 	ReasonNeighborTable:    "neighbour table full",
+	ReasonNeighborFlushed:  "neighbour flushed",
+	ReasonIPVersion:        "ip version unknown",
 	ReasonIPMalformed:      "ip header malformed",
 	ReasonIPChecksum:       "ip checksum wrong",
 	ReasonIPExtension:      "ipv6 extension header invalid",
 	ReasonIPOptions:        "ip options invalid",
+	ReasonIPSourceRoute:    "ip source route",
 	ReasonIPSource:         "ip source invalid",
 	ReasonIPFragment:       "ip fragment not reassembled",
+	ReasonLoopback:         "loopback destination",
 	ReasonNotForUs:         "destination not ours",
 	ReasonForwardSource:    "address not to be forwarded",
 	ReasonTTL:              "ttl exceeded",
@@ -126,19 +154,29 @@ var reasonText = [ReasonCount]string{
 	ReasonTooBig:           "larger than path mtu",
 	ReasonSourceMissing:    "no source address",
 	ReasonRule:             "dropped by rule",
+	ReasonSocketRule:       "refused by rule",
+	ReasonInjectGone:       "judge gone",
+	ReasonInjectAdapter:    "adapter gone",
 	ReasonStolen:           "taken by a judge",
 	ReasonProtocol:         "protocol unreachable",
 	ReasonICMPMalformed:    "icmp malformed",
 	ReasonICMPChecksum:     "icmp checksum wrong",
 	ReasonICMPType:         "icmp type ignored",
+	ReasonICMPQuote:        "icmp quote short",
 	ReasonICMPNoSocket:     "icmp for no socket",
-	ReasonNDPMalformed:     "ndp malformed",
+	ReasonEchoIgnored:      "echo request ignored",
+	ReasonEchoNoRoute:      "echo reply without route",
+	ReasonEchoUnasked:      "echo reply not asked for",
+	ReasonNDPHopLimit:      "ndp from off the link",
+	ReasonNDPSolicit:       "ndp solicitation malformed",
+	ReasonNDPAdvert:        "ndp advertisement malformed",
+	ReasonNDPConflict:      "ndp address conflict",
 	ReasonNDPNotForUs:      "ndp not for us",
 	ReasonUDPMalformed:     "udp malformed",
 	ReasonUDPChecksum:      "udp checksum wrong",
 	ReasonUDPNoSocket:      "udp port unreachable",
 	ReasonUDPQueueFull:     "udp receive buffer full",
-	ReasonUDPPeer:          "udp peer not connected",
+	ReasonUDPClosed:        "udp socket closed",
 	ReasonTCPMalformed:     "tcp malformed",
 	ReasonTCPChecksum:      "tcp checksum wrong",
 	ReasonTCPNoSocket:      "tcp port closed",
@@ -156,9 +194,9 @@ var reasonText = [ReasonCount]string{
 	ReasonTCPClosed:        "tcp reader closed",
 	ReasonTCPBacklog:       "tcp backlog full",
 	ReasonTCPListen:        "tcp segment opens nothing",
+	ReasonTCPNoRoute:       "tcp without route",
 	ReasonTCPTimeWait:      "tcp time-wait",
 	ReasonHostClosed:       "host closed",
-	ReasonFlushed:          "flushed on close",
 }
 
 // String is the reason in words that people can search for.

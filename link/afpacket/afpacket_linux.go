@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"unsafe"
 
@@ -101,6 +102,7 @@ func FromFD(fd int, c Config) (*Port, error) {
 		rand.Read(p.caps.MAC[:])
 		p.caps.MAC[0] = p.caps.MAC[0]&^1 | 2 // locally administered, unicast
 	}
+	p.tx.write = p.tx.writeOut
 	p.file = os.NewFile(uintptr(fd), "packet socket")
 	if p.file == nil {
 		return nil, fmt.Errorf("afpacket: %w", unix.EBADF)
@@ -119,7 +121,7 @@ func (p *Port) Start(a *link.Adapter) error {
 	if p.closed {
 		return os.ErrClosed
 	}
-	p.tx.adapter, p.tx.write = a, p.tx.writeOut
+	p.tx.adapter.Store(a)
 	p.reader.Add(1)
 	go p.readLoop(a)
 	return nil
@@ -268,7 +270,7 @@ func restore(p *packet.Packet, aux *unix.TpacketAuxdata) {
 
 // sender is what Send works with.
 type sender struct {
-	adapter *link.Adapter
+	adapter atomic.Pointer[link.Adapter] // nil before Start
 	pool    packet.Pool
 	write   func(fd uintptr) bool // writeOut as a value, made once
 	out     *packet.List
@@ -280,17 +282,22 @@ type sender struct {
 
 // Send implements [link.Miniport].
 func (p *Port) Send(l *packet.List, _ *link.Work) {
+	t := &p.tx
+	a := t.adapter.Load()
+	if a == nil {
+		l.Drop(packet.ReasonAdapterDown) // another goroutine was ahead of Start
+		return
+	}
 	if l.Empty() {
 		return
 	}
-	t := &p.tx
 	t.out = l
 	err := p.conn.Write(t.write)
 	t.out = nil
 	if err != nil {
-		t.adapter.Drop(l, packet.ReasonAdapterDown)
+		a.Drop(l, packet.ReasonAdapterDown)
 	}
-	t.adapter.Drop(&t.refused, packet.ReasonDeviceWrite)
+	a.Drop(&t.refused, packet.ReasonDeviceWrite)
 }
 
 // writeOut writes all packets.

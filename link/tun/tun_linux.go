@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"unsafe"
 
@@ -33,8 +34,9 @@ type Device struct {
 	mu     sync.Mutex
 	closed bool
 
+	adapter atomic.Pointer[link.Adapter] // nil before Start
+
 	// Of Send, which runs once at a time.
-	adapter *link.Adapter
 	pool    packet.Pool
 	write   func(fd uintptr) bool // writeOut as a value, made once
 	out     *packet.List
@@ -214,7 +216,7 @@ func (d *Device) Start(a *link.Adapter) error {
 	if d.closed {
 		return os.ErrClosed
 	}
-	d.adapter = a
+	d.adapter.Store(a)
 	for _, q := range d.queues {
 		d.readers.Add(1)
 		go d.readLoop(q, a)
@@ -290,6 +292,11 @@ func (d *Device) check(q *queue, p *packet.Packet, n int) packet.Reason {
 
 // Send implements [link.Miniport].
 func (d *Device) Send(l *packet.List, _ *link.Work) {
+	a := d.adapter.Load()
+	if a == nil {
+		l.Drop(packet.ReasonAdapterDown) // another goroutine was ahead of Start
+		return
+	}
 	if l.Empty() {
 		return
 	}
@@ -297,9 +304,9 @@ func (d *Device) Send(l *packet.List, _ *link.Work) {
 	err := d.queues[0].conn.Write(d.write)
 	d.out = nil
 	if err != nil {
-		d.adapter.Drop(l, packet.ReasonAdapterDown)
+		a.Drop(l, packet.ReasonAdapterDown)
 	}
-	d.adapter.Drop(&d.refused, packet.ReasonDeviceWrite)
+	a.Drop(&d.refused, packet.ReasonDeviceWrite)
 }
 
 // writeOut writes all packets.
