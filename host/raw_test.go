@@ -1,0 +1,134 @@
+package host_test
+
+import (
+	"context"
+	"net/netip"
+	"testing"
+
+	"github.com/towpath/towpath/host"
+	"github.com/towpath/towpath/link"
+	"github.com/towpath/towpath/link/cable"
+	"github.com/towpath/towpath/packet"
+	"github.com/towpath/towpath/wire"
+)
+
+var (
+	usMAC   = wire.MAC{2, 0, 0, 0, 0, 1}
+	themMAC = wire.MAC{2, 0, 0, 0, 0, 2}
+	us4     = netip.MustParseAddr("10.0.0.1")
+	them4   = netip.MustParseAddr("10.0.0.2")
+	us6     = netip.MustParseAddr("fd00::1")
+	them6   = netip.MustParseAddr("fd00::2")
+)
+
+// A raw is a bare adapter at the other end of a host's cable: it sends any
+// bytes and keeps what comes.
+type raw struct {
+	t    testing.TB
+	a    *link.Adapter
+	got  [][]byte
+	host *host.Host
+}
+
+// rawHost is a host with usMAC, 10.0.0.1/24 and fd00::1/64, and the station
+// themMAC beside it. It answers nothing.
+func rawHost(t testing.TB, cfg host.Config) *raw {
+	t.Helper()
+	cfg.Name = "us"
+	h := host.New(cfg)
+	mine, theirs := cable.New(cable.Config{MAC: [2]wire.MAC{usMAC, themMAC}, Plain: true})
+	_, err := h.AddAdapter("eth0", mine)
+	must(t, err)
+	must(t, h.AddAddress("eth0", netip.PrefixFrom(us4, 24)))
+	must(t, h.AddAddress("eth0", netip.PrefixFrom(us6, 64)))
+	r := &raw{t: t, host: h, a: link.NewAdapter("raw", 1, theirs)}
+	r.a.Bind(r)
+	must(t, r.a.Open())
+	t.Cleanup(func() {
+		must(t, h.Close(context.Background()))
+		must(t, r.a.Close())
+	})
+	return r
+}
+
+func (r *raw) Receive(_ *link.Adapter, l *packet.List, _ *link.Work) {
+	for p := l.Pop(); p != nil; p = l.Pop() {
+		r.got = append(r.got, p.Bytes())
+		packet.Free(p)
+	}
+}
+
+// send delivers frames to the host and returns when it is done with them.
+func (r *raw) send(frames ...[]byte) {
+	var l packet.List
+	for _, f := range frames {
+		p := packet.Get()
+		p.Reset(64)
+		n := copy(p.Append(min(len(f), 128)), f)
+		if n < len(f) && !p.AppendBytes(f[n:]) {
+			r.t.Fatalf("frame of %d bytes does not fit a packet", len(f))
+		}
+		p.Net = p.Start() + uint16(min(wire.EthernetLen, p.HeadLen()))
+		l.Push(p)
+	}
+	w := link.NewWork(nil)
+	r.a.Enqueue(&l)
+	r.a.Flush(w)
+	w.Run()
+}
+
+// take returns what the host has sent since the last call.
+func (r *raw) take() [][]byte {
+	got := r.got
+	r.got = nil
+	return got
+}
+
+// eth4, eth6 and arp build whole frames from them to us.
+func eth4(f wire.IPv4Fields, build func(b *wire.Builder)) []byte {
+	b := new(wire.Builder)
+	build(b)
+	if !f.Src.IsValid() {
+		f.Src = them4
+	}
+	if !f.Dst.IsValid() {
+		f.Dst = us4
+	}
+	if f.TTL == 0 {
+		f.TTL = 64
+	}
+	return b.PushIPv4(f).PushEthernet(usMAC, themMAC).Bytes()
+}
+
+func eth6(f wire.IPv6Fields, build func(b *wire.Builder)) []byte {
+	b := new(wire.Builder)
+	build(b)
+	if !f.Src.IsValid() {
+		f.Src = them6
+	}
+	if !f.Dst.IsValid() {
+		f.Dst = us6
+	}
+	if f.HopLimit == 0 {
+		f.HopLimit = 64
+	}
+	return b.PushIPv6(f).PushEthernet(usMAC, themMAC).Bytes()
+}
+
+func udp(src, dst uint16, payload string) func(b *wire.Builder) {
+	return func(b *wire.Builder) { b.Payload([]byte(payload)).PushUDP(src, dst) }
+}
+
+func tcp(f wire.TCPFields) func(b *wire.Builder) {
+	return func(b *wire.Builder) { b.PushTCP(f, nil) }
+}
+
+// edit changes bytes of a frame, for what a Builder would not build.
+func edit(frame []byte, change func(b []byte)) []byte {
+	frame = append([]byte(nil), frame...)
+	change(frame)
+	return frame
+}
+
+// fixIPv4 makes the IPv4 header's checksum right again.
+func fixIPv4(b []byte) { wire.IPv4(b[14:]).UpdateChecksum() }
