@@ -50,6 +50,12 @@ func (c *TCPConn) fail(op string, err error) error {
 	return &net.OpError{Op: op, Net: "tcp", Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: err}
 }
 
+// failSet wraps an error of a setting, of which package net tells no more than
+// the local address.
+func (c *TCPConn) failSet(err error) error {
+	return &net.OpError{Op: "set", Net: "tcp", Addr: c.LocalAddr(), Err: err}
+}
+
 // ---- reading
 
 // readable says what a reader gets at this instant: an error, or nil with
@@ -59,7 +65,7 @@ func (c *TCPConn) readable(ln *lane) (ready bool, err error) {
 	switch {
 	case s.detached:
 		return false, errNetClosed
-	case s.rd.HasDeadline() && s.rd.Expired(ln.now):
+	case s.rd.HasDeadline() && s.rd.Expired(ln.host.clock.Now()):
 		return false, errDeadline
 	case s.rdClosed:
 		return false, io.EOF
@@ -90,7 +96,7 @@ func (s *tcpSocket) takeError() error {
 // the read turn.
 func (c *TCPConn) await(ln *lane) error {
 	for {
-		ln.lock()
+		ln.lockOnly()
 		ready, err := c.readable(ln)
 		if ready {
 			return nil
@@ -127,8 +133,7 @@ func (c *TCPConn) read(b []byte) (int, error) {
 	}
 	n := min(len(b), s.left)
 	s.left -= n
-	s.conn.Accept(ln.now, n)
-	s.touchIf(ln)
+	c.accept(ln, n)
 	if n <= smallRead {
 		for n := 0; n < len(b) && !s.rq.Empty(); {
 			p := s.rq.First()
@@ -144,6 +149,20 @@ func (c *TCPConn) read(b []byte) (int, error) {
 	ln.unlock(nil)
 	c.copyOut(b[:n])
 	return n, nil
+}
+
+// accept tells the connection that n bytes are being read. A few bytes are told
+// without a look at the clock.
+func (c *TCPConn) accept(ln *lane, n int) {
+	s := c.sock()
+	if n > smallRead {
+		ln.tell()
+	}
+	s.conn.Accept(ln.now, n)
+	if s.conn.AckPending() && !s.gone {
+		ln.tell()
+		s.touch(ln)
+	}
 }
 
 // copyOut fills b from the taken packets, which have that many bytes.
@@ -201,9 +220,9 @@ func (c *TCPConn) WriteTo(w io.Writer) (int64, error) {
 		if s.rq.Empty() {
 			s.left = s.conn.Take(&s.rq, writePiece)
 		}
-		s.conn.Accept(ln.now, s.left)
+		n := s.left
 		s.left = 0
-		s.touchIf(ln)
+		c.accept(ln, n)
 		ln.unlock(nil)
 		for !s.rq.Empty() {
 			n, err := writePacket(w, s.rq.First())
@@ -494,7 +513,7 @@ func (c *TCPConn) deadlines(t time.Time, read, write bool) error {
 	ln.lock()
 	defer ln.unlock(nil)
 	if c.sock().detached {
-		return c.fail("set", errNetClosed)
+		return c.failSet(errNetClosed)
 	}
 	if read {
 		ln.setDeadline(&c.sock().rd, t)

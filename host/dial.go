@@ -62,7 +62,7 @@ func (h *Host) resolve(base, address string, f family) (ips []netip.Addr, port u
 	if ip, err := netip.ParseAddr(name); err == nil {
 		ip = ip.Unmap()
 		if !f.has(ip) {
-			return nil, 0, &net.AddrError{Err: "no suitable address", Addr: name}
+			return nil, 0, &net.AddrError{Err: "no suitable address found", Addr: name}
 		}
 		return []netip.Addr{ip}, port, nil
 	}
@@ -179,21 +179,17 @@ func (h *Host) dial(ctx context.Context, name string, proto wire.Proto, to netip
 		}
 		return &UDPConn{s}, nil
 	}
-	s, local, err := h.connect(ctx, to)
+	s, err := h.connect(ctx, to)
 	if err != nil {
-		e := &net.OpError{Op: "dial", Net: name, Addr: net.TCPAddrFromAddrPort(to), Err: sysError("connect", err)}
-		if local.IsValid() {
-			e.Source = net.TCPAddrFromAddrPort(local)
-		}
-		return nil, e
+		return nil, &net.OpError{Op: "dial", Net: name, Addr: net.TCPAddrFromAddrPort(to), Err: sysError("connect", err)}
 	}
 	return (*TCPConn)(s), nil
 }
 
 // connect opens a TCP connection and waits for its handshake.
-func (h *Host) connect(ctx context.Context, to netip.AddrPort) (*tcpSocket, netip.AddrPort, error) {
+func (h *Host) connect(ctx context.Context, to netip.AddrPort) (*tcpSocket, error) {
 	if ctx.Err() != nil {
-		return nil, netip.AddrPort{}, contextError(ctx)
+		return nil, contextError(ctx)
 	}
 	ln := &h.lane
 	ln.lock()
@@ -201,11 +197,10 @@ func (h *Host) connect(ctx context.Context, to netip.AddrPort) (*tcpSocket, neti
 	if errno != 0 || ln.closed {
 		ln.unlock(nil)
 		if ln.closed {
-			return nil, netip.AddrPort{}, errNetClosed
+			return nil, errNetClosed
 		}
-		return nil, netip.AddrPort{}, errno
+		return nil, errno
 	}
-	local := s.local()
 	ln.unlock(nil)
 	if ctx.Done() != nil {
 		stop := context.AfterFunc(ctx, func() {
@@ -220,10 +215,10 @@ func (h *Host) connect(ctx context.Context, to netip.AddrPort) (*tcpSocket, neti
 		switch {
 		case s.detached: // the host was closed
 			ln.unlock(nil)
-			return nil, local, errNetClosed
+			return nil, errNetClosed
 		case s.opened:
 			ln.unlock(nil)
-			return s, local, nil
+			return s, nil
 		case s.gone || s.conn.State() == tcp.StateClosed:
 			err := s.takeError()
 			delete(ln.sockets, s)
@@ -232,13 +227,13 @@ func (h *Host) connect(ctx context.Context, to netip.AddrPort) (*tcpSocket, neti
 			if err == nil {
 				err = syscall.ECONNABORTED
 			}
-			return nil, local, err
+			return nil, err
 		case ctx.Err() != nil:
 			s.detached = true
 			delete(ln.sockets, s)
 			s.abort(ln)
 			ln.unlock(nil)
-			return nil, local, contextError(ctx)
+			return nil, contextError(ctx)
 		}
 		s.wr.Prepare()
 		ln.unlock(nil)
@@ -345,9 +340,6 @@ func (h *Host) ListenPacket(name, address string) (net.PacketConn, error) {
 // bind reads the address of a listening socket.
 func (h *Host) bind(name, address string, want wire.Proto) (b binding, err error) {
 	proto, f, err := network(name)
-	if err == nil && proto != want {
-		err = net.UnknownNetworkError(name)
-	}
 	if err != nil {
 		return b, err
 	}
@@ -366,6 +358,9 @@ func (h *Host) bind(name, address string, want wire.Proto) (b binding, err error
 		b.addr = netip.IPv6Unspecified()
 	default:
 		b.addr = netip.IPv4Unspecified()
+	}
+	if proto != want {
+		return b, &net.AddrError{Err: "unexpected address type", Addr: address}
 	}
 	return b, nil
 }

@@ -69,10 +69,19 @@ func (ln *lane) init(h *Host, src rand.Source) {
 // lock begins a hold. It is the one seam through which packets, timers and
 // socket operations enter the lane.
 func (ln *lane) lock() {
+	ln.lockOnly()
+	ln.tell()
+}
+
+// lockOnly is lock for holds that may not need the time: until tell, now is
+// that of an earlier hold.
+func (ln *lane) lockOnly() {
 	ln.mu.Lock()
-	ln.now = ln.host.clock.Now()
 	ln.conf = ln.host.conf.Load()
 }
+
+// tell reads the clock.
+func (ln *lane) tell() { ln.now = ln.host.clock.Now() }
 
 // wakesInline and flushInline are what unlock carries out of the lock without
 // allocating.

@@ -32,6 +32,11 @@ func (c *UDPConn) fail(op string, err error, to net.Addr) error {
 	return &net.OpError{Op: op, Net: "udp", Source: c.LocalAddr(), Addr: to, Err: err}
 }
 
+// failSet is the error of a setting on a closed socket.
+func (c *UDPConn) failSet() error {
+	return &net.OpError{Op: "set", Net: "udp", Addr: c.LocalAddr(), Err: errNetClosed}
+}
+
 // ReadFromUDPAddrPort reads one datagram. What does not fit b is lost.
 func (c *UDPConn) ReadFromUDPAddrPort(b []byte) (n int, addr netip.AddrPort, err error) {
 	n, addr, _, err = c.s.recv(b)
@@ -61,8 +66,11 @@ func (c *UDPConn) ReadFrom(b []byte) (int, net.Addr, error) {
 
 // Read reads one datagram.
 func (c *UDPConn) Read(b []byte) (int, error) {
-	n, _, err := c.ReadFromUDPAddrPort(b)
-	return n, err
+	n, _, _, err := c.s.recv(b)
+	if err != nil {
+		return 0, c.fail("read", sysError("read", err), nil)
+	}
+	return min(n, len(b)), nil
 }
 
 // WriteToUDPAddrPort sends one datagram to addr.
@@ -132,7 +140,7 @@ func (c *UDPConn) deadlines(t time.Time, read, write bool) error {
 	ln.lock()
 	defer ln.unlock(nil)
 	if c.s.isClosed() {
-		return c.fail("set", errNetClosed, nil)
+		return c.failSet()
 	}
 	at := ln.instant(t)
 	if read {
@@ -151,7 +159,7 @@ func (c *UDPConn) SetReadBuffer(bytes int) error {
 	c.s.mu.Lock()
 	defer c.s.mu.Unlock()
 	if c.s.closed {
-		return c.fail("set", errNetClosed, nil)
+		return c.failSet()
 	}
 	c.s.limit = max(bytes, udpRcvBufMin)
 	return nil
@@ -163,7 +171,7 @@ const udpRcvBufMin = 128 << 10
 // SetWriteBuffer does nothing: datagrams leave at once.
 func (c *UDPConn) SetWriteBuffer(int) error {
 	if c.s.isClosed() {
-		return c.fail("set", errNetClosed, nil)
+		return c.failSet()
 	}
 	return nil
 }

@@ -6,6 +6,10 @@ const TimeWaitLen = timeWaitLen
 // Timestamps reports whether the connection used them.
 func (t *TimeWait) Timestamps() bool { return t.ts }
 
+// AckPending reports whether Output has an acknowledgment or a window update to
+// send.
+func (c *Conn) AckPending() bool { return c.ackNow }
+
 // SetRcvBuf sets the receive buffer in bytes and ends its growth. The right
 // edge of the window that the peer knows of is kept.
 func (c *Conn) SetRcvBuf(n int) {
@@ -18,4 +22,3 @@ func (c *Conn) SetSndBuf(n int) {
 	c.sndBuf = uint32(clamp(n, bufMin, bufLimit))
 	c.sndMax = c.sndBuf
 }
-

@@ -18,6 +18,8 @@ import (
 type Addr struct {
 	Adapter int32
 	Prefix  netip.Prefix // the address with its network's length, not masked
+
+	broadcast netip.Addr // invalid if the network has none
 }
 
 // A Set is an immutable list of addresses. The zero value is empty.
@@ -41,6 +43,11 @@ func (s *Set) Without(drop func(Addr) bool) *Set {
 
 func newSet(addrs []Addr) *Set {
 	s := &Set{addrs: addrs}
+	for i := range addrs {
+		if p := addrs[i].Prefix; p.Addr().Is4() && p.Bits() < 31 {
+			addrs[i].broadcast = lastAddr(p)
+		}
+	}
 	if len(addrs) >= indexFrom {
 		s.index = make(map[netip.Addr]int32, len(addrs))
 		for _, a := range addrs {
@@ -68,13 +75,9 @@ func (s *Set) Local(ip netip.Addr) (adapter int32, ok bool) {
 // that adapter has an IPv4 address in (RFC 919). Networks of 31 and 32 bits
 // have none (RFC 3021).
 func (s *Set) Broadcast(adapter int32, ip netip.Addr) bool {
-	if !ip.Is4() {
-		return false
-	}
 	for i := range s.addrs {
-		a := &s.addrs[i]
-		if a.Adapter == adapter && a.Prefix.Bits() < 31 && a.Prefix.Contains(ip) && ip == lastAddr(a.Prefix) {
-			return true
+		if a := &s.addrs[i]; a.broadcast == ip && a.Adapter == adapter {
+			return ip.IsValid()
 		}
 	}
 	return false
@@ -82,9 +85,6 @@ func (s *Set) Broadcast(adapter int32, ip netip.Addr) bool {
 
 // lastAddr is the address of an IPv4 prefix with all host bits set.
 func lastAddr(p netip.Prefix) netip.Addr {
-	if !p.Addr().Is4() {
-		return netip.Addr{}
-	}
 	b := p.Addr().As4()
 	for i := p.Bits(); i < 32; i++ {
 		b[i/8] |= 0x80 >> (i % 8)
