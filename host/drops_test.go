@@ -205,8 +205,13 @@ func TestDropNeighbors(t *testing.T) {
 		if n := d[packet.ReasonNeighborQueue]; n != 150-101 {
 			t.Errorf("%d dropped from a full queue, want 49", n)
 		}
+		time.Sleep(3*time.Second + 500*time.Millisecond)
+		c.WriteTo([]byte("x"), to)
 		time.Sleep(5 * time.Second)
 		d = r.host.Drops()
+		if n := d[packet.ReasonNeighborRecent]; n != 1 {
+			t.Errorf("%d dropped for a neighbour that has just failed, want 1", n)
+		}
 		if n := d[packet.ReasonNeighborFailed]; n != 101 {
 			t.Errorf("%d dropped for want of a neighbour, want 101", n)
 		}
@@ -326,3 +331,20 @@ func TestDropClosed(t *testing.T) {
 }
 
 var _ link.Protocol = (*raw)(nil)
+
+// TestDropVersion receives a packet that is neither IPv4 nor IPv6 on an adapter
+// without link headers.
+func TestDropVersion(t *testing.T) {
+	h := host.New(host.Config{})
+	defer func() { must(t, h.Close(context.Background())) }()
+	var l packet.List
+	p := packet.Get()
+	p.Append(40)[0] = 0x50
+	l.Push(p)
+	w := link.NewWork(nil)
+	h.Receive(h.Adapter(host.LoopbackName), &l, w)
+	w.Run()
+	if d := h.Drops(); d[packet.ReasonIPVersion] != 1 {
+		t.Errorf("%d packets of an unknown version dropped, want 1", d[packet.ReasonIPVersion])
+	}
+}

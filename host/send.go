@@ -201,7 +201,7 @@ func (ln *lane) learned(a *link.Adapter, mac wire.MAC, ready *packet.List) {
 // unresolved ends a packet whose next hop did not answer. Its sender, who may
 // be one of our sockets, is told.
 func (ln *lane) unresolved(k neigh.Key, p *packet.Packet, r packet.Reason) {
-	if r == packet.ReasonNeighborFailed {
+	if r == packet.ReasonNeighborFailed || r == packet.ReasonNeighborRecent {
 		ln.icmpError(ln.conf.adapter(p.Ingress), p, icmpHost)
 	}
 	ln.drop(p, r)

@@ -172,7 +172,7 @@ func (a *Adapter) RemoveTap(t Tap) {
 // filters, protocols.
 func (a *Adapter) Indicate(l *packet.List, w *Work) {
 	if !a.up.Load() {
-		a.Drop(l, packet.ReasonAdapterDown)
+		a.Drop(l, packet.ReasonAdapterDownIn)
 		return
 	}
 	var n, bytes uint64

@@ -11,7 +11,8 @@ const (
 	NotDropped Reason = iota
 
 	// Adapters and links.
-	ReasonAdapterDown     // adapter closed or down while sending
+	ReasonAdapterDown     // sent on an adapter that is down
+	ReasonAdapterDownIn   // received on an adapter that is down
 	ReasonAdapterClosed   // received on an adapter that nobody is bound to
 	ReasonOutQueueFull    // adapter's out queue full
 	ReasonOutQueueFlushed // on the adapter's out queue when it was closed
@@ -21,8 +22,8 @@ const (
 	ReasonCableFlushed    // on the cable when it was closed
 	ReasonRunnerLost      // being delivered when the deliverer panicked
 	ReasonFrameTooBig     // larger than the link's MTU
-	ReasonFilter          // dropped by a link filter
 	ReasonDeviceWrite     // device refused the write
+	ReasonDeviceClosed    // device closed, or not started yet, while sending
 	ReasonDeviceShort     // shorter than its device header
 	ReasonDeviceOffload   // offload header that makes no sense
 	ReasonSegmentFailed   // super-segment that cannot be cut
@@ -36,6 +37,7 @@ const (
 	ReasonARPNotForUs      // ARP for somebody else's address
 	ReasonNeighborQueue    // queue of packets waiting for a neighbour full
 	ReasonNeighborFailed   // neighbour did not answer
+	ReasonNeighborRecent   // neighbour did not answer a moment ago
 	ReasonNeighborTable    // neighbour table full
 	ReasonNeighborFlushed  // waiting for a neighbour when the adapter went
 
@@ -54,7 +56,6 @@ const (
 	ReasonTTL           // TTL or hop limit used up
 	ReasonNoRoute       // no route to the destination
 	ReasonTooBig        // larger than the path's MTU and not to be fragmented
-	ReasonSourceMissing // no source address for the route
 	ReasonRule          // dropped by a judge of packets
 	ReasonSocketRule    // dropped by a judge of sockets
 	ReasonInjectGone    // given back behind a judge that is gone
@@ -114,6 +115,7 @@ const (
 var reasonText = [ReasonCount]string{
 	NotDropped:             "not dropped",
 	ReasonAdapterDown:      "adapter down",
+	ReasonAdapterDownIn:    "received while adapter down",
 	ReasonAdapterClosed:    "adapter not bound",
 	ReasonOutQueueFull:     "adapter queue full",
 	ReasonOutQueueFlushed:  "adapter queue flushed",
@@ -123,8 +125,8 @@ var reasonText = [ReasonCount]string{
 	ReasonCableFlushed:     "cable flushed",
 	ReasonRunnerLost:       "delivery lost",
 	ReasonFrameTooBig:      "frame larger than MTU",
-	ReasonFilter:           "dropped by link filter",
 	ReasonDeviceWrite:      "device refused write",
+	ReasonDeviceClosed:     "device closed",
 	ReasonDeviceShort:      "device frame short",
 	ReasonDeviceOffload:    "device offload header invalid",
 	ReasonSegmentFailed:    "super-segment cannot be cut",
@@ -136,6 +138,7 @@ var reasonText = [ReasonCount]string{
 	ReasonARPNotForUs:      "arp not for us",
 	ReasonNeighborQueue:    "neighbour queue full",
 	ReasonNeighborFailed:   "neighbour unreachable",
+	ReasonNeighborRecent:   "neighbour unreachable still",
 	ReasonNeighborTable:    "neighbour table full",
 	ReasonNeighborFlushed:  "neighbour flushed",
 	ReasonIPVersion:        "ip version unknown",
@@ -152,7 +155,6 @@ var reasonText = [ReasonCount]string{
 	ReasonTTL:              "ttl exceeded",
 	ReasonNoRoute:          "no route",
 	ReasonTooBig:           "larger than path mtu",
-	ReasonSourceMissing:    "no source address",
 	ReasonRule:             "dropped by rule",
 	ReasonSocketRule:       "refused by rule",
 	ReasonInjectGone:       "judge gone",

@@ -206,7 +206,7 @@ func (c *Cache) Resolve(now time.Duration, e *Entry, p *packet.Packet, s Sender)
 	case Failed:
 		if e.deadline != never && now < e.deadline {
 			c.mu.Unlock()
-			s.Unresolved(e.key, p, packet.ReasonNeighborFailed)
+			s.Unresolved(e.key, p, packet.ReasonNeighborRecent)
 			return mac, false
 		}
 		e.state, e.tries = Incomplete, 1

@@ -142,14 +142,15 @@ func (p *Port) Close() (err error) {
 
 // receiver is what readLoop works with.
 type receiver struct {
-	pool  packet.Pool
-	slot  [slots]vnet.Slot
-	msg   [slots]unix.Mmsghdr
-	aux   [slots][64]byte
-	in    packet.List
-	bad   packet.List // of one reason
-	err   error
-	plain bool // packets begin with an IP header
+	pool   packet.Pool
+	slot   [slots]vnet.Slot
+	msg    [slots]unix.Mmsghdr
+	aux    [slots][64]byte
+	primed [slots]bool // msg is laid out for slot
+	in     packet.List
+	bad    packet.List // of one reason
+	err    error
+	plain  bool // packets begin with an IP header
 }
 
 // readLoop indicates what arrives until the port is closed or its interface
@@ -172,6 +173,9 @@ func (p *Port) readLoop(a *link.Adapter) {
 			a.Indicate(&r.in, w)
 			w.Run()
 		}
+		if r.err != nil {
+			a.SetUp(false) // the interface is gone
+		}
 		if err != nil || r.err != nil {
 			return
 		}
@@ -182,6 +186,10 @@ func (p *Port) readLoop(a *link.Adapter) {
 func (r *receiver) readIn(fd int, a *link.Adapter) bool {
 	for read := 0; read < batchMax; {
 		for i := range r.slot {
+			if r.primed[i] {
+				continue
+			}
+			r.primed[i] = true
 			iov := r.slot[i].Prepare(&r.pool)
 			h := &r.msg[i].Hdr
 			h.Iov = &iov[0]
@@ -213,6 +221,7 @@ func (r *receiver) readIn(fd int, a *link.Adapter) bool {
 // take makes a packet of what slot i has received.
 func (r *receiver) take(i int, a *link.Adapter) {
 	s, n := &r.slot[i], int(r.msg[i].Len)
+	r.primed[i] = false
 	p := s.Take(&r.pool, max(n-vnet.Len, 0))
 	p.Link = p.Start()
 	if why := r.check(s, p, n); why != packet.NotDropped {
@@ -285,7 +294,7 @@ func (p *Port) Send(l *packet.List, _ *link.Work) {
 	t := &p.tx
 	a := t.adapter.Load()
 	if a == nil {
-		l.Drop(packet.ReasonAdapterDown) // another goroutine was ahead of Start
+		l.Drop(packet.ReasonDeviceClosed) // another goroutine was ahead of Start
 		return
 	}
 	if l.Empty() {
@@ -295,7 +304,7 @@ func (p *Port) Send(l *packet.List, _ *link.Work) {
 	err := p.conn.Write(t.write)
 	t.out = nil
 	if err != nil {
-		a.Drop(l, packet.ReasonAdapterDown)
+		a.Drop(l, packet.ReasonDeviceClosed)
 	}
 	a.Drop(&t.refused, packet.ReasonDeviceWrite)
 }

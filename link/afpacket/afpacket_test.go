@@ -3,6 +3,7 @@
 package afpacket_test
 
 import (
+	"bytes"
 	"os"
 	"strings"
 	"testing"
@@ -13,6 +14,8 @@ import (
 	"github.com/towpath/towpath/link"
 	"github.com/towpath/towpath/link/afpacket"
 	"github.com/towpath/towpath/link/linktest"
+	"github.com/towpath/towpath/packet"
+	"github.com/towpath/towpath/wire"
 )
 
 // veth makes a pair of interfaces, up and with IPv6 silent.
@@ -81,4 +84,58 @@ func TestErrors(t *testing.T) {
 	} else {
 		t.Log(err)
 	}
+}
+
+// catch is a protocol that hands on what comes, as bytes.
+type catch chan []byte
+
+func (c catch) Receive(_ *link.Adapter, l *packet.List, _ *link.Work) {
+	for p := l.Pop(); p != nil; p = l.Pop() {
+		c <- p.Bytes()
+		packet.Free(p)
+	}
+}
+
+// A VLAN tag, which the kernel takes out of the frame, is back in its place.
+func TestVLAN(t *testing.T) {
+	testenv.InNamespace(t, func(t *testing.T) {
+		veth(t, 0)
+		var adapters [2]*link.Adapter
+		got := make(catch, 10)
+		for i, name := range []string{"v0", "v1"} {
+			p, err := afpacket.Open(name, afpacket.Config{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			a := link.NewAdapter(name, int32(i+1), p)
+			a.Bind(got)
+			if err := a.Open(); err != nil {
+				t.Fatal(err)
+			}
+			defer a.Close()
+			adapters[i] = a
+		}
+		for _, kind := range []wire.EtherType{wire.EtherTypeVLAN, wire.EtherTypeQinQ} {
+			p := packet.Get()
+			p.AppendBytes(bytes.Repeat([]byte{7}, 100))
+			p.Net = p.Start()
+			wire.PutVLAN(p.Push(wire.VLANLen), 3, false, 42, 0x88b5) // for local experiments
+			wire.PutEthernet(p.Push(wire.EthernetLen), wire.MAC{2, 1}, wire.MAC{2, 2}, kind)
+			want := p.Bytes()
+			var l packet.List
+			l.Push(p)
+			w := link.NewWork(nil)
+			adapters[0].Enqueue(&l)
+			adapters[0].Flush(w)
+			w.Run()
+			select {
+			case b := <-got:
+				if !bytes.Equal(b, want) {
+					t.Errorf("sent %x\ngot  %x", want, b)
+				}
+			case <-time.After(5 * time.Second):
+				t.Fatal("nothing came")
+			}
+		}
+	})
 }

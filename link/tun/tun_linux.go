@@ -239,6 +239,9 @@ func (d *Device) readLoop(q *queue, a *link.Adapter) {
 			a.Indicate(&q.in, w)
 			w.Run()
 		}
+		if q.err != nil {
+			a.SetUp(false) // the interface is gone
+		}
 		if err != nil || q.err != nil {
 			return
 		}
@@ -294,7 +297,7 @@ func (d *Device) check(q *queue, p *packet.Packet, n int) packet.Reason {
 func (d *Device) Send(l *packet.List, _ *link.Work) {
 	a := d.adapter.Load()
 	if a == nil {
-		l.Drop(packet.ReasonAdapterDown) // another goroutine was ahead of Start
+		l.Drop(packet.ReasonDeviceClosed) // another goroutine was ahead of Start
 		return
 	}
 	if l.Empty() {
@@ -304,7 +307,7 @@ func (d *Device) Send(l *packet.List, _ *link.Work) {
 	err := d.queues[0].conn.Write(d.write)
 	d.out = nil
 	if err != nil {
-		a.Drop(l, packet.ReasonAdapterDown)
+		a.Drop(l, packet.ReasonDeviceClosed)
 	}
 	a.Drop(&d.refused, packet.ReasonDeviceWrite)
 }

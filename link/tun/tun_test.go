@@ -126,3 +126,29 @@ func TestOpen(t *testing.T) {
 		}
 	})
 }
+
+// An adapter whose interface is deleted goes down, and closes as any other.
+func TestDeleted(t *testing.T) {
+	testenv.InNamespace(t, func(t *testing.T) {
+		testenv.NeedsTUN(t)
+		d := open(t, tun.Config{})
+		a := adapter(t, d, new(counter))
+		nl, err := sys.OpenNetlink()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer nl.Close()
+		index, err := nl.Index(d.Name())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := nl.DeleteLink(index); err != nil {
+			t.Fatal(err)
+		}
+		for begun := time.Now(); a.Up(); time.Sleep(time.Millisecond) {
+			if time.Since(begun) > 5*time.Second {
+				t.Fatal("the adapter is still up")
+			}
+		}
+	})
+}
