@@ -236,6 +236,7 @@ func (s *tcpSocket) finish(ln *lane) {
 		s.failure = nil
 	}
 	s.conn.Output(ln.now)
+	ln.drops[packet.ReasonTCPPruned] += uint64(s.conn.Pruned())
 	if ev := s.conn.Events(); ev != 0 {
 		s.happened(ln, ev)
 	}

@@ -49,7 +49,8 @@ func TestAllocs(t *testing.T) {
 				list.Push(pl.Get())
 				list.PushFront(pl.Get())
 			}
-			list.InsertAfter(list.First(), list.RemoveAfter(nil))
+			p := list.RemoveAfter(nil)
+			list.InsertAfter(list.First(), p)
 			list.Take(&other, 70)
 			list.Append(&other)
 			for !list.Empty() {

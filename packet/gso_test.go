@@ -124,7 +124,7 @@ func naive(b []byte) uint16 {
 
 // segments is what Segment and Complete together should make.
 func (s super) segments(payload []byte) (all [][]byte) {
-	ip, tcp, data := s.layout()
+	ip, tcp, _ := s.layout()
 	for off := 0; off < s.total || off == 0; off += s.size {
 		part := payload[off:min(off+s.size, s.total)]
 		b := append(s.headers(len(part)), part...)
@@ -138,7 +138,6 @@ func (s super) segments(payload []byte) (all [][]byte) {
 		if off > 0 {
 			b[tcp+13] &^= 0x80 // CWR: on the first only
 		}
-		_ = data
 		all = append(all, s.finish(b))
 	}
 	return all

@@ -117,7 +117,7 @@ func TestListModel(t *testing.T) {
 			},
 			"Drop": func(t *rapid.T) {
 				i := which()
-				if n := lists[i].Drop(ReasonFilter); n != len(want[i]) {
+				if n := lists[i].Drop(ReasonTTL); n != len(want[i]) {
 					t.Fatalf("Drop = %d, want %d", n, len(want[i]))
 				}
 				want[i] = nil

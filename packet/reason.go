@@ -86,25 +86,43 @@ const (
 	ReasonUDPClosed    // in the queue when its socket was closed
 
 	// TCP.
-	ReasonTCPMalformed // header shorter or longer than can be
-	ReasonTCPChecksum  // TCP checksum wrong
-	ReasonTCPNoSocket  // no connection and no listener
-	ReasonTCPOptions   // option lengths that cannot be
-	ReasonTCPFlags     // combination of flags that cannot be
-	ReasonTCPWindow    // outside the receive window
-	ReasonTCPOldAck    // acknowledgment older than the window allows
-	ReasonTCPAckUnsent // acknowledges what was never sent
-	ReasonTCPReset     // reset that does not fit the sequence
-	ReasonTCPSyn       // SYN in a synchronized connection
-	ReasonTCPPaws      // timestamp older than the last (RFC 7323 PAWS)
-	ReasonTCPNoAck     // segment without ACK in a synchronized connection
-	ReasonTCPDuplicate // data received already
-	ReasonTCPBuffer    // receive buffer full
-	ReasonTCPClosed    // data for a closed reader
-	ReasonTCPBacklog   // listener's backlog full
-	ReasonTCPListen    // segment to a listener that opens nothing
-	ReasonTCPNoRoute   // no route to answer a SYN
-	ReasonTCPTimeWait  // segment in TIME-WAIT
+	ReasonTCPMalformed        // header shorter or longer than can be
+	ReasonTCPChecksum         // TCP checksum wrong
+	ReasonTCPNoSocket         // no connection and no listener
+	ReasonTCPEnded            // for a connection that has just ended
+	ReasonTCPOptions          // option lengths that cannot be
+	ReasonTCPSynOptions       // likewise, in the SYN of a new connection
+	ReasonTCPFlags            // combination of flags that cannot be
+	ReasonTCPWindow           // outside the receive window
+	ReasonTCPOldAck           // acknowledgment older than the window allows
+	ReasonTCPAckUnsent        // acknowledges what was never sent
+	ReasonTCPSynSentAck       // answers our SYN with another number
+	ReasonTCPSynAckAck        // answers our SYN-ACK with another number
+	ReasonTCPReset            // reset that does not fit the sequence
+	ReasonTCPResetWindow      // reset outside the window
+	ReasonTCPSynSentReset     // answers our SYN with a reset that acknowledges nothing
+	ReasonTCPSyn              // SYN in a synchronized connection
+	ReasonTCPSynWindow        // SYN outside the window
+	ReasonTCPSynRepeated      // SYN of a connection in SYN-RECEIVED, again
+	ReasonTCPPaws             // timestamp older than the last (RFC 7323 PAWS)
+	ReasonTCPNoAck            // segment without ACK in a synchronized connection
+	ReasonTCPDuplicate        // data received already
+	ReasonTCPKnown            // data behind a hole, all of it there already
+	ReasonTCPAfterFin         // data behind the peer's FIN
+	ReasonTCPClosedWindow     // data of which nothing fits the window
+	ReasonTCPPruned           // behind a hole, given up for want of memory
+	ReasonTCPBuffer           // receive buffer full
+	ReasonTCPClosed           // data for a closed reader
+	ReasonTCPBacklog          // listener's backlog full
+	ReasonTCPListen           // segment to a listener that opens nothing
+	ReasonTCPNotSyn           // segment that opens nothing, in a fresh connection
+	ReasonTCPNoRoute          // no route to answer a SYN
+	ReasonTCPTimeWait         // segment in TIME-WAIT
+	ReasonTCPTimeWaitAck      // bare ACK in TIME-WAIT
+	ReasonTCPTimeWaitReset    // reset that ends TIME-WAIT
+	ReasonTCPTimeWaitOldReset // reset in TIME-WAIT that does not fit
+	ReasonTCPTimeWaitPaws     // old timestamp in TIME-WAIT
+	ReasonTCPTimeWaitOptions  // malformed options in TIME-WAIT
 
 	// Host.
 	ReasonHostClosed // host closed
@@ -113,92 +131,110 @@ const (
 )
 
 var reasonText = [ReasonCount]string{
-	NotDropped:             "not dropped",
-	ReasonAdapterDown:      "adapter down",
-	ReasonAdapterDownIn:    "received while adapter down",
-	ReasonAdapterClosed:    "adapter not bound",
-	ReasonOutQueueFull:     "adapter queue full",
-	ReasonOutQueueFlushed:  "adapter queue flushed",
-	ReasonCableQueueFull:   "cable queue full",
-	ReasonCableCut:         "cable cut",
-	ReasonCableLoose:       "cable loose at the other end",
-	ReasonCableFlushed:     "cable flushed",
-	ReasonRunnerLost:       "delivery lost",
-	ReasonFrameTooBig:      "frame larger than MTU",
-	ReasonDeviceWrite:      "device refused write",
-	ReasonDeviceClosed:     "device closed",
-	ReasonDeviceShort:      "device frame short",
-	ReasonDeviceOffload:    "device offload header invalid",
-	ReasonSegmentFailed:    "super-segment cannot be cut",
-	ReasonEthernetShort:    "ethernet header short",
-	ReasonEthernetNotForUs: "ethernet address not ours",
-	ReasonEtherType:        "ethertype unknown",
-	ReasonARPMalformed:     "arp malformed",
-	ReasonARPSender:        "arp sender invalid",
-	ReasonARPNotForUs:      "arp not for us",
-	ReasonNeighborQueue:    "neighbour queue full",
-	ReasonNeighborFailed:   "neighbour unreachable",
-	ReasonNeighborRecent:   "neighbour unreachable still",
-	ReasonNeighborTable:    "neighbour table full",
-	ReasonNeighborFlushed:  "neighbour flushed",
-	ReasonIPVersion:        "ip version unknown",
-	ReasonIPMalformed:      "ip header malformed",
-	ReasonIPChecksum:       "ip checksum wrong",
-	ReasonIPExtension:      "ipv6 extension header invalid",
-	ReasonIPOptions:        "ip options invalid",
-	ReasonIPSourceRoute:    "ip source route",
-	ReasonIPSource:         "ip source invalid",
-	ReasonIPFragment:       "ip fragment not reassembled",
-	ReasonLoopback:         "loopback destination",
-	ReasonNotForUs:         "destination not ours",
-	ReasonForwardSource:    "address not to be forwarded",
-	ReasonTTL:              "ttl exceeded",
-	ReasonNoRoute:          "no route",
-	ReasonTooBig:           "larger than path mtu",
-	ReasonRule:             "dropped by rule",
-	ReasonSocketRule:       "refused by rule",
-	ReasonInjectGone:       "judge gone",
-	ReasonInjectAdapter:    "adapter gone",
-	ReasonStolen:           "taken by a judge",
-	ReasonProtocol:         "protocol unreachable",
-	ReasonICMPMalformed:    "icmp malformed",
-	ReasonICMPChecksum:     "icmp checksum wrong",
-	ReasonICMPType:         "icmp type ignored",
-	ReasonICMPQuote:        "icmp quote short",
-	ReasonICMPNoSocket:     "icmp for no socket",
-	ReasonEchoIgnored:      "echo request ignored",
-	ReasonEchoNoRoute:      "echo reply without route",
-	ReasonEchoUnasked:      "echo reply not asked for",
-	ReasonNDPHopLimit:      "ndp from off the link",
-	ReasonNDPSolicit:       "ndp solicitation malformed",
-	ReasonNDPAdvert:        "ndp advertisement malformed",
-	ReasonNDPConflict:      "ndp address conflict",
-	ReasonNDPNotForUs:      "ndp not for us",
-	ReasonUDPMalformed:     "udp malformed",
-	ReasonUDPChecksum:      "udp checksum wrong",
-	ReasonUDPNoSocket:      "udp port unreachable",
-	ReasonUDPQueueFull:     "udp receive buffer full",
-	ReasonUDPClosed:        "udp socket closed",
-	ReasonTCPMalformed:     "tcp malformed",
-	ReasonTCPChecksum:      "tcp checksum wrong",
-	ReasonTCPNoSocket:      "tcp port closed",
-	ReasonTCPOptions:       "tcp options malformed",
-	ReasonTCPFlags:         "tcp flags invalid",
-	ReasonTCPWindow:        "tcp outside window",
-	ReasonTCPOldAck:        "tcp old ack",
-	ReasonTCPAckUnsent:     "tcp ack of unsent data",
-	ReasonTCPReset:         "tcp reset out of sequence",
-	ReasonTCPSyn:           "tcp syn in connection",
-	ReasonTCPPaws:          "tcp timestamp old",
-	ReasonTCPNoAck:         "tcp ack flag missing",
-	ReasonTCPDuplicate:     "tcp duplicate data",
-	ReasonTCPBuffer:        "tcp receive buffer full",
-	ReasonTCPClosed:        "tcp reader closed",
-	ReasonTCPBacklog:       "tcp backlog full",
-	ReasonTCPListen:        "tcp segment opens nothing",
-	ReasonTCPNoRoute:       "tcp without route",
-	ReasonTCPTimeWait:      "tcp time-wait",
-	ReasonHostClosed:       "host closed",
+	NotDropped:                "not dropped",
+	ReasonAdapterDown:         "adapter down",
+	ReasonAdapterDownIn:       "received while adapter down",
+	ReasonAdapterClosed:       "adapter not bound",
+	ReasonOutQueueFull:        "adapter queue full",
+	ReasonOutQueueFlushed:     "adapter queue flushed",
+	ReasonCableQueueFull:      "cable queue full",
+	ReasonCableCut:            "cable cut",
+	ReasonCableLoose:          "cable loose at the other end",
+	ReasonCableFlushed:        "cable flushed",
+	ReasonRunnerLost:          "delivery lost",
+	ReasonFrameTooBig:         "frame larger than MTU",
+	ReasonDeviceWrite:         "device refused write",
+	ReasonDeviceClosed:        "device closed",
+	ReasonDeviceShort:         "device frame short",
+	ReasonDeviceOffload:       "device offload header invalid",
+	ReasonSegmentFailed:       "super-segment cannot be cut",
+	ReasonEthernetShort:       "ethernet header short",
+	ReasonEthernetNotForUs:    "ethernet address not ours",
+	ReasonEtherType:           "ethertype unknown",
+	ReasonARPMalformed:        "arp malformed",
+	ReasonARPSender:           "arp sender invalid",
+	ReasonARPNotForUs:         "arp not for us",
+	ReasonNeighborQueue:       "neighbour queue full",
+	ReasonNeighborFailed:      "neighbour unreachable",
+	ReasonNeighborRecent:      "neighbour unreachable still",
+	ReasonNeighborTable:       "neighbour table full",
+	ReasonNeighborFlushed:     "neighbour flushed",
+	ReasonIPVersion:           "ip version unknown",
+	ReasonIPMalformed:         "ip header malformed",
+	ReasonIPChecksum:          "ip checksum wrong",
+	ReasonIPExtension:         "ipv6 extension header invalid",
+	ReasonIPOptions:           "ip options invalid",
+	ReasonIPSourceRoute:       "ip source route",
+	ReasonIPSource:            "ip source invalid",
+	ReasonIPFragment:          "ip fragment not reassembled",
+	ReasonLoopback:            "loopback destination",
+	ReasonNotForUs:            "destination not ours",
+	ReasonForwardSource:       "address not to be forwarded",
+	ReasonTTL:                 "ttl exceeded",
+	ReasonNoRoute:             "no route",
+	ReasonTooBig:              "larger than path mtu",
+	ReasonRule:                "dropped by rule",
+	ReasonSocketRule:          "refused by rule",
+	ReasonInjectGone:          "judge gone",
+	ReasonInjectAdapter:       "adapter gone",
+	ReasonStolen:              "taken by a judge",
+	ReasonProtocol:            "protocol unreachable",
+	ReasonICMPMalformed:       "icmp malformed",
+	ReasonICMPChecksum:        "icmp checksum wrong",
+	ReasonICMPType:            "icmp type ignored",
+	ReasonICMPQuote:           "icmp quote short",
+	ReasonICMPNoSocket:        "icmp for no socket",
+	ReasonEchoIgnored:         "echo request ignored",
+	ReasonEchoNoRoute:         "echo reply without route",
+	ReasonEchoUnasked:         "echo reply not asked for",
+	ReasonNDPHopLimit:         "ndp from off the link",
+	ReasonNDPSolicit:          "ndp solicitation malformed",
+	ReasonNDPAdvert:           "ndp advertisement malformed",
+	ReasonNDPConflict:         "ndp address conflict",
+	ReasonNDPNotForUs:         "ndp not for us",
+	ReasonUDPMalformed:        "udp malformed",
+	ReasonUDPChecksum:         "udp checksum wrong",
+	ReasonUDPNoSocket:         "udp port unreachable",
+	ReasonUDPQueueFull:        "udp receive buffer full",
+	ReasonUDPClosed:           "udp socket closed",
+	ReasonTCPMalformed:        "tcp malformed",
+	ReasonTCPChecksum:         "tcp checksum wrong",
+	ReasonTCPNoSocket:         "tcp port closed",
+	ReasonTCPEnded:            "tcp connection ended",
+	ReasonTCPOptions:          "tcp options malformed",
+	ReasonTCPSynOptions:       "tcp syn options malformed",
+	ReasonTCPFlags:            "tcp flags invalid",
+	ReasonTCPWindow:           "tcp outside window",
+	ReasonTCPOldAck:           "tcp old ack",
+	ReasonTCPAckUnsent:        "tcp ack of unsent data",
+	ReasonTCPSynSentAck:       "tcp ack of another syn",
+	ReasonTCPSynAckAck:        "tcp ack of another syn-ack",
+	ReasonTCPReset:            "tcp reset out of sequence",
+	ReasonTCPResetWindow:      "tcp reset outside window",
+	ReasonTCPSynSentReset:     "tcp reset without ack",
+	ReasonTCPSyn:              "tcp syn in connection",
+	ReasonTCPSynWindow:        "tcp syn outside window",
+	ReasonTCPSynRepeated:      "tcp syn repeated",
+	ReasonTCPPaws:             "tcp timestamp old",
+	ReasonTCPNoAck:            "tcp ack flag missing",
+	ReasonTCPDuplicate:        "tcp duplicate data",
+	ReasonTCPKnown:            "tcp data known behind hole",
+	ReasonTCPAfterFin:         "tcp data after fin",
+	ReasonTCPClosedWindow:     "tcp window closed",
+	ReasonTCPPruned:           "tcp data pruned",
+	ReasonTCPBuffer:           "tcp receive buffer full",
+	ReasonTCPClosed:           "tcp reader closed",
+	ReasonTCPBacklog:          "tcp backlog full",
+	ReasonTCPListen:           "tcp segment opens nothing",
+	ReasonTCPNotSyn:           "tcp segment is no syn",
+	ReasonTCPNoRoute:          "tcp without route",
+	ReasonTCPTimeWait:         "tcp time-wait",
+	ReasonTCPTimeWaitAck:      "tcp time-wait ack",
+	ReasonTCPTimeWaitReset:    "tcp time-wait reset",
+	ReasonTCPTimeWaitOldReset: "tcp time-wait reset out of sequence",
+	ReasonTCPTimeWaitPaws:     "tcp time-wait timestamp old",
+	ReasonTCPTimeWaitOptions:  "tcp time-wait options malformed",
+	ReasonHostClosed:          "host closed",
 }
 
 // String is the reason in words that people can search for.

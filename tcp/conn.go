@@ -41,9 +41,9 @@ type Config struct {
 	WindowScaling bool // offer or accept RFC 7323 window scaling
 
 	RTOMin     time.Duration // 200 ms
-	RTOMax     time.Duration // 120 s
+	RTOMax     time.Duration // 120 s; whole seconds
 	DelayedAck time.Duration // 40 ms
-	FinWait2   time.Duration // 60 s, of closed connections
+	FinWait2   time.Duration // 60 s, of closed connections; whole seconds
 
 	SynRetries    int // 6
 	SynAckRetries int // 5
@@ -92,8 +92,8 @@ type Conn struct {
 	pool *packet.Pool
 	cc   cc.Controller
 	err  error // why the connection ended
-	soft error // what an ICMP error said; the cause if it ends by timeout
 
+	soft      uint16 // errno that an ICMP error said; the cause if it ends by timeout
 	state     State
 	events    Events
 	localPort uint16
@@ -123,10 +123,17 @@ type Conn struct {
 	quick      uint8
 	ca         caState
 	dupAcks    uint8
-	backoff    uint8 // doublings of the timeout
-	retries    uint8 // timeouts since the peer last made progress
+	backoff    uint8  // doublings of the timeout
+	retries    uint8  // timeouts since the peer last made progress
+	pruned     uint16 // out-of-order packets given up, not yet told
 
 	synRetries, synAckRetries, retries2, orphanRetries uint8
+
+	// Keep-alive (RFC 1122 §4.2.3.6); off while keepIdle is 0.
+	keepCount, keepSent    uint8
+	keepIdle, keepInterval uint16 // seconds
+
+	rtoMax, finWait uint16 // seconds
 
 	// Sending (RFC 9293 §3.3.1).
 	iss      uint32
@@ -147,6 +154,7 @@ type Conn struct {
 	gsoLimit uint32 // longest payload of a packet: whole segments
 	sndBuf   uint32
 	sndMax   uint32
+	rtxTS    uint32 // our timestamp clock when we last sent something again
 	q        sendq
 	nxtCur   cursor // of sndNxt
 	rtxCur   cursor // of rtxNxt
@@ -159,9 +167,11 @@ type Conn struct {
 	rcvBuf   uint32
 	rcvMax   uint32
 	rcvUsed  uint32 // bytes in order that the reader has not consumed
+	rqLen    uint32 // those of them that have not been taken
 	rcvMSS   uint32 // the peer's segments, as seen
 	tsRecent uint32
 	tsOffset uint32
+	packed   uint32      // rcvMem after the last collapse
 	rcvMem   int         // footprint of rq and ooo
 	rq       packet.List // in order, payload only
 	ooo      packet.List // behind a hole, sorted; seq in the TCP header in the head
@@ -182,14 +192,13 @@ type Conn struct {
 	minRTT   uint32
 	rto      uint32
 	rtoMin   uint32
-	rtoMax   uint32
 	delack   uint32
-	finWait  uint32
+	segsIn   uint32
 	snd, rcv sizer
 
 	// Counters.
-	bytesAcked, bytesIn         uint64
-	segsIn, segsOut, retransOut uint32
+	bytesAcked, bytesIn uint64
+	segsOut, retransOut uint32
 
 	reno cc.Reno
 }
@@ -208,9 +217,9 @@ func (c *Conn) Init(cfg *Config, pool *packet.Pool, out Output) {
 	c.sndMax = max(c.sndBuf, uint32(clamp(cfg.SndBufMax, 0, bufLimit)))
 	c.noDelay, c.ts, c.wscale = cfg.NoDelay, cfg.Timestamps, cfg.WindowScaling
 	c.rtoMin = micros(or(cfg.RTOMin, 200*time.Millisecond))
-	c.rtoMax = micros(or(cfg.RTOMax, 120*time.Second))
+	c.rtoMax = seconds(or(cfg.RTOMax, 120*time.Second))
 	c.delack = micros(or(cfg.DelayedAck, 40*time.Millisecond))
-	c.finWait = micros(or(cfg.FinWait2, 60*time.Second))
+	c.finWait = seconds(or(cfg.FinWait2, 60*time.Second))
 	c.synRetries = uint8(clamp(or(cfg.SynRetries, 6), 0, 127))
 	c.synAckRetries = uint8(clamp(or(cfg.SynAckRetries, 5), 0, 127))
 	c.retries2 = uint8(clamp(or(cfg.Retries2, 15), 0, 127))
@@ -355,7 +364,7 @@ func (c *Conn) Close(now time.Duration) {
 	}
 	c.Shutdown(now)
 	if c.state == StateFinWait2 {
-		c.lifeAt = now + dur(c.finWait)
+		c.lifeAt = now + secs(c.finWait)
 	}
 }
 
@@ -363,18 +372,9 @@ func (c *Conn) Close(now time.Duration) {
 // §3.10.5).
 func (c *Conn) Abort(now time.Duration) {
 	if needsReset.has(c.state) {
-		c.sendReset(now, c.resetSeq(), true)
+		c.sendReset(now, c.acceptableSeq(), true)
 	}
 	c.end(nil)
-}
-
-// resetSeq is the sequence number that the peer is sure to accept: SND.NXT,
-// unless the window has shrunk to its left.
-func (c *Conn) resetSeq() uint32 {
-	if gt(c.sndNxt, c.sndUna+c.sndWnd) && c.state != StateSynReceived {
-		return c.sndUna + c.sndWnd
-	}
-	return c.sndNxt
 }
 
 // Fail ends the connection for the reason err without sending anything.
@@ -386,8 +386,12 @@ func (c *Conn) Fail(_ time.Duration, err error) {
 
 // SoftError remembers an error that may pass, such as a route that is down. It
 // becomes the connection's error if that ends by timeout (RFC 1122
-// §4.2.3.9).
-func (c *Conn) SoftError(err error) { c.soft = err }
+// §4.2.3.9). Only a syscall.Errno is remembered.
+func (c *Conn) SoftError(err error) {
+	if e, ok := err.(syscall.Errno); ok {
+		c.soft = uint16(e)
+	}
+}
 
 // end moves to CLOSED. What has arrived in order can still be read.
 func (c *Conn) end(err error) {
@@ -429,6 +433,17 @@ func (c *Conn) Events() Events {
 // Ports are the local and the remote port.
 func (c *Conn) Ports() (local, remote uint16) { return c.localPort, c.peerPort }
 
+// SetKeepAlive has the peer probed after idle without a segment from it, every
+// interval, and the connection ended after count probes without an answer
+// (RFC 1122 §4.2.3.6). An idle of 0 turns it off. Times count in seconds.
+func (c *Conn) SetKeepAlive(now, idle, interval time.Duration, count int) {
+	c.keepIdle = seconds(idle)
+	c.keepInterval = max(seconds(interval), 1)
+	c.keepCount = uint8(clamp(count, 1, math.MaxUint8))
+	c.keepSent = 0
+	c.armKeepAlive(now)
+}
+
 // SetNoDelay turns Nagle's algorithm off or on. The caller calls Output.
 func (c *Conn) SetNoDelay(on bool) { c.noDelay = on }
 
@@ -438,37 +453,30 @@ func (c *Conn) UnreachableSeq(seq uint32) bool {
 	return c.state != StateClosed && le(c.sndUna, seq) && lt(seq, c.sndNxt)
 }
 
-// SetMSS says that the path takes less now: mss is the MTU less the IP header
-// and 20. Larger segments in flight are lost and sent again; the congestion
-// window is not to blame (RFC 1191 §6.4).
+// SetMSS says what the path takes from now on: mss is the MTU less the IP
+// header and 20. If that is less than before, larger segments in flight are
+// lost and sent again; the congestion window is not to blame (RFC 1191 §6.4).
 func (c *Conn) SetMSS(mss int, now time.Duration) {
-	mss = clamp(mss, mssMin, math.MaxUint16)
-	if mss >= int(c.ourMSS) || c.state == StateClosed {
-		c.ourMSS = uint16(mss)
-		return
-	}
 	was := c.mss
-	c.ourMSS = uint16(mss)
+	c.ourMSS = uint16(clamp(mss, mssMin, math.MaxUint16))
 	c.setSegmentSize()
-	if c.mss == was {
+	if c.mss == was || !canSend.has(c.state) {
 		return
 	}
-	if canSend.has(c.state) {
-		c.cc.SetMSS(int(c.mss))
-		c.cwnd = uint32(c.cc.Cwnd())
-		if c.sndNxt != c.sndUna {
-			c.enterLoss()
-			c.timing = false
-			c.Output(now)
-		}
+	c.cc.SetMSS(int(c.mss))
+	c.cwnd = uint32(c.cc.Cwnd())
+	if c.mss < was && c.sndNxt != c.sndUna {
+		c.enterLoss()
+		c.timing = false
+		c.Output(now)
 	}
 }
 
 // timeoutError is the error of a connection that the peer has left without an
 // answer.
 func (c *Conn) timeoutError() error {
-	if c.soft != nil {
-		return c.soft
+	if c.soft != 0 {
+		return syscall.Errno(c.soft)
 	}
 	return syscall.ETIMEDOUT
 }
@@ -489,6 +497,13 @@ func or[T int | time.Duration](v, def T) T {
 }
 
 func dur(us uint32) time.Duration { return time.Duration(us) * time.Microsecond }
+
+func secs(s uint16) time.Duration { return time.Duration(s) * time.Second }
+
+// seconds is d in whole seconds, rounded up.
+func seconds(d time.Duration) uint16 {
+	return uint16(min((max(d, 0)+time.Second-1)/time.Second, math.MaxUint16))
+}
 
 func micros(d time.Duration) uint32 {
 	return uint32(min(max(d, 0)/time.Microsecond, math.MaxUint32))

@@ -91,7 +91,8 @@ func (c *Conn) sendNew(now time.Duration) {
 			c.finSent = true
 			c.sndNxt++
 		}
-		if !c.timing {
+		if !c.timing && c.ca == caOpen {
+			// While a hole is being filled the ACK of this would come late.
 			c.timing, c.rttSeq, c.rttAt = true, c.sndNxt, now
 		}
 		if c.persist || c.rtxAt == never {
@@ -147,8 +148,7 @@ func (c *Conn) sendLost(now time.Duration) {
 func (c *Conn) retransmitAt(now time.Duration, n uint32) {
 	fin := c.finSent && c.rtxNxt+n == c.sndEnd
 	got := c.sendData(now, c.rtxNxt, n, &c.rtxCur, fin)
-	c.retransOut++
-	c.timing = false // Karn: RFC 6298 §3
+	c.sentAgain(now)
 	c.rtxNxt += got
 	if fin && got == n {
 		c.rtxNxt++
@@ -166,8 +166,15 @@ func (c *Conn) retransmitFirst(now time.Duration) {
 	}
 	cur := c.q.first()
 	c.sendData(now, c.sndUna, n, &cur, c.finSent && c.sndUna+n == c.sndEnd)
+	c.sentAgain(now)
+}
+
+// sentAgain notes a retransmission: the round trip being timed is spoilt.
+// (Karn; RFC 6298 §3)
+func (c *Conn) sentAgain(now time.Duration) {
 	c.retransOut++
 	c.timing = false
+	c.rtxTS = c.tsNow(now)
 }
 
 // sendData sends one packet of n payload bytes from the queue at cur, which it
@@ -202,7 +209,17 @@ func (c *Conn) sendData(now time.Duration, seq, n uint32, cur *cursor, fin bool)
 
 // sendAck sends a segment without data.
 func (c *Conn) sendAck(now time.Duration) {
-	c.send(now, c.pool.Get(), c.sndNxt, wire.TCPAck)
+	c.send(now, c.pool.Get(), c.acceptableSeq(), wire.TCPAck)
+}
+
+// acceptableSeq is the number of a segment without data that the peer is sure
+// to accept: SND.NXT, unless the peer has taken back window to its left.
+func (c *Conn) acceptableSeq() uint32 {
+	edge := c.sndUna + c.sndWnd
+	if over := c.sndNxt - edge; int32(over) > 0 && c.state != StateSynReceived && over>>c.sndScale > 0 {
+		return edge
+	}
+	return c.sndNxt
 }
 
 // sendProbe sends a segment that the peer must answer though it has no room
@@ -322,12 +339,13 @@ func (c *Conn) offerWindow() uint16 {
 	return uint16(w)
 }
 
-// freeWindow is the window that the receive buffer has room for.
+// freeWindow is the window that the receive buffer has room for, and that the
+// field can express.
 func (c *Conn) freeWindow() uint32 {
 	if c.rcvUsed >= c.rcvBuf {
 		return 0
 	}
-	return c.rcvBuf - c.rcvUsed
+	return min(c.rcvBuf-c.rcvUsed, math.MaxUint16<<c.rcvScale)
 }
 
 // windowStep is the smallest growth of the window worth telling (RFC 1122

@@ -47,6 +47,11 @@ func (c *Conn) Receive(now time.Duration, p *packet.Packet) packet.Reason {
 	if c.predicted(now, h, p, n) {
 		return packet.NotDropped
 	}
+	return c.unpredicted(now, h, p, n)
+}
+
+// unpredicted is the whole of Receive, by the book.
+func (c *Conn) unpredicted(now time.Duration, h wire.TCP, p *packet.Packet, n uint32) packet.Reason {
 	var o wire.TCPOptions
 	if !o.Parse(h.Options()) {
 		return packet.ReasonTCPOptions
@@ -57,7 +62,7 @@ func (c *Conn) Receive(now time.Duration, p *packet.Packet) packet.Reason {
 	}
 	switch c.state {
 	case StateClosed, StateListen:
-		return packet.ReasonTCPNoSocket
+		return packet.ReasonTCPEnded
 	case StateSynSent:
 		return c.synSentIn(now, p, &s, &o)
 	}
@@ -120,11 +125,11 @@ func (c *Conn) predicted(now time.Duration, h wire.TCP, p *packet.Packet, n uint
 func (c *Conn) Listen(now time.Duration, syn *packet.Packet) packet.Reason {
 	h := wire.TCP(syn.From(syn.Transport))
 	if f := h.Flags(); !f.Has(wire.TCPSyn) || f&(wire.TCPRst|wire.TCPAck|wire.TCPFin) != 0 {
-		return packet.ReasonTCPListen
+		return packet.ReasonTCPNotSyn
 	}
 	var o wire.TCPOptions
 	if !o.Parse(h.Options()) {
-		return packet.ReasonTCPOptions
+		return packet.ReasonTCPSynOptions
 	}
 	c.segsIn++
 	c.state = StateSynReceived
@@ -166,7 +171,7 @@ func (c *Conn) established(now time.Duration) {
 	}
 	c.rtxAt = never
 	c.backoff, c.retries = 0, 0
-	c.soft = nil
+	c.soft = 0
 	if c.synLost && c.srtt == 0 {
 		c.rto = micros(rtoAfterSyn)
 	}
@@ -179,6 +184,7 @@ func (c *Conn) established(now time.Duration) {
 	c.nxtCur = c.q.first()
 	c.snd.since, c.rcv.since = now, now
 	c.events |= EventEstablished
+	c.armKeepAlive(now)
 }
 
 // synSentIn is SYN-SENT (RFC 9293 §3.10.7.3).
@@ -188,12 +194,12 @@ func (c *Conn) synSentIn(now time.Duration, p *packet.Packet, s *segment, o *wir
 		if !s.flags.Has(wire.TCPRst) {
 			c.sendReset(now, s.ack, false)
 		}
-		return packet.ReasonTCPAckUnsent
+		return packet.ReasonTCPSynSentAck
 	}
 	// Second, check the RST bit.
 	if s.flags.Has(wire.TCPRst) {
 		if !s.flags.Has(wire.TCPAck) {
-			return packet.ReasonTCPReset
+			return packet.ReasonTCPSynSentReset
 		}
 		c.end(syscall.ECONNREFUSED)
 		c.pool.Free(p)
@@ -237,7 +243,7 @@ func (c *Conn) segmentIn(now time.Duration, p *packet.Packet, s *segment) packet
 	if c.state == StateSynReceived && s.flags.Has(wire.TCPSyn) && s.seq == c.irs {
 		if !s.flags.Has(wire.TCPAck) {
 			c.repeatSynAck(now)
-			return packet.ReasonTCPDuplicate
+			return packet.ReasonTCPSynRepeated
 		}
 		// The other half of a simultaneous open: the SYN is known already.
 		s.flags &^= wire.TCPSyn
@@ -292,9 +298,8 @@ func (c *Conn) segmentIn(now time.Duration, p *packet.Packet, s *segment) packet
 func (c *Conn) repeatSynAck(now time.Duration) {
 	if now-c.lastDup >= challengeEvery {
 		c.lastDup = now
-		c.timing = false
+		c.sentAgain(now)
 		at := c.rtxAt
-		c.retransOut++
 		c.sendSyn(now, true)
 		c.rtxAt = at
 	}
@@ -318,11 +323,11 @@ func (c *Conn) checkSeq(now time.Duration, s *segment) packet.Reason {
 		return 0
 	}
 	if s.flags.Has(wire.TCPRst) {
-		return packet.ReasonTCPReset
+		return packet.ReasonTCPResetWindow
 	}
 	if s.flags.Has(wire.TCPSyn) {
 		c.challenge(now)
-		return packet.ReasonTCPSyn
+		return packet.ReasonTCPSynWindow
 	}
 	if c.state == StateTimeWait && s.flags.Has(wire.TCPFin) {
 		c.lifeAt = now + timeWaitLen // RFC 9293 §3.10.7.4, eighth
@@ -373,7 +378,7 @@ func (c *Conn) checkAck(now time.Duration, s *segment) packet.Reason {
 	if c.state == StateSynReceived {
 		if s.ack != c.iss+1 {
 			c.sendReset(now, s.ack, false)
-			return packet.ReasonTCPAckUnsent
+			return packet.ReasonTCPSynAckAck
 		}
 		c.synAcked(now, s)
 		c.sndWnd = uint32(s.wnd) << c.sndScale
@@ -420,7 +425,7 @@ func (c *Conn) finAcked(now time.Duration) {
 	case StateFinWait1:
 		c.state = StateFinWait2
 		if c.readClosed {
-			c.lifeAt = now + dur(c.finWait)
+			c.lifeAt = now + secs(c.finWait)
 		}
 	case StateClosing:
 		c.timeWait(now)
@@ -471,7 +476,7 @@ func (c *Conn) ackIn(now time.Duration, ack, tsEcr uint32) {
 	c.sndUna = ack
 	c.bytesAcked += uint64(data)
 	c.retries = 0
-	c.soft = nil
+	c.soft = 0
 	// These trail, lest they seem to lie ahead after 2 GiB.
 	limited := le(ack, c.limited) || c.cwnd < 2*flight && c.cwnd < uint32(c.cc.Ssthresh())
 	if lt(c.limited, ack) {
@@ -528,6 +533,9 @@ func (c *Conn) ackIn(now time.Duration, ack, tsEcr uint32) {
 
 // measure takes a round-trip time from an acknowledgment, if it tells one: of
 // the segment being timed, or by its timestamp when that had to be sent again.
+// An echo from before the retransmission measures nothing: often the segment
+// had arrived, but its acknowledgment was lost, and the time since then would
+// be taken for a round trip.
 func (c *Conn) measure(now time.Duration, ack, tsEcr uint32) time.Duration {
 	if c.timing {
 		if lt(ack, c.rttSeq) {
@@ -538,7 +546,7 @@ func (c *Conn) measure(now time.Duration, ack, tsEcr uint32) time.Duration {
 		c.sample(rtt)
 		return rtt
 	}
-	if c.ts && tsEcr != 0 {
+	if c.ts && c.ca != caOpen && le(c.rtxTS, tsEcr) {
 		return c.sampleTS(now, tsEcr)
 	}
 	return 0
@@ -580,7 +588,7 @@ func (c *Conn) textIn(now time.Duration, p *packet.Packet, s *segment) packet.Re
 			c.lifeAt = now + timeWaitLen
 		}
 		c.sendAck(now)
-		return packet.ReasonTCPDuplicate
+		return packet.ReasonTCPAfterFin
 	}
 	if c.readClosed && s.n > 0 && gt(s.seq+s.n, c.rcvNxt) {
 		// RFC 9293 §3.6.1: nobody will ever read this.

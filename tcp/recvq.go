@@ -40,6 +40,7 @@ func (c *Conn) dataIn(now time.Duration, p *packet.Packet, n uint32) {
 func (c *Conn) enqueue(p *packet.Packet, n uint32) {
 	c.rcvNxt += n
 	c.rcvUsed += n
+	c.rqLen += n
 	c.bytesIn += uint64(n)
 	c.events |= EventReadable
 	if last := c.rq.Last(); last != nil && n <= inlineMax && len(p.Frags())|len(last.Frags()) == 0 && int(n) <= len(last.Room()) {
@@ -93,7 +94,7 @@ func (c *Conn) queueIn(now time.Duration, p *packet.Packet, s *segment) packet.R
 	}
 	if s.n == 0 && !fin {
 		c.sendAck(now) // nothing fits: a probe of our closed window
-		return packet.ReasonTCPWindow
+		return packet.ReasonTCPClosedWindow
 	}
 	if c.rcvMem+p.Footprint() > c.memoryMax() {
 		c.collapse()
@@ -129,14 +130,18 @@ func (c *Conn) queueIn(now time.Duration, p *packet.Packet, s *segment) packet.R
 // queueBehindHole keeps a segment that came too early and says at once what is
 // missing.
 func (c *Conn) queueBehindHole(now time.Duration, p *packet.Packet, s *segment, fin bool) packet.Reason {
-	r := c.insert(p, s.seq, s.n, fin)
+	isNew := c.insert(p, s.seq, s.n, fin)
 	c.sendAck(now)
-	return r
+	if !isNew {
+		return packet.ReasonTCPKnown
+	}
+	return packet.NotDropped
 }
 
 // insert puts n bytes at seq among the out-of-order packets. Bytes that are
-// there already win.
-func (c *Conn) insert(p *packet.Packet, seq, n uint32, fin bool) packet.Reason {
+// there already win. It takes p if it reports true; false means that p had
+// nothing new.
+func (c *Conn) insert(p *packet.Packet, seq, n uint32, fin bool) bool {
 	prev := c.before(seq)
 	if prev != nil {
 		if end := endOf(prev); gt(end, seq) || end == seq && n == 0 {
@@ -145,7 +150,7 @@ func (c *Conn) insert(p *packet.Packet, seq, n uint32, fin bool) packet.Reason {
 				if fin && end == seq+n {
 					markFin(prev)
 				}
-				return packet.ReasonTCPDuplicate
+				return false
 			}
 			p.TrimFront(int(known))
 			seq += known
@@ -171,7 +176,7 @@ func (c *Conn) insert(p *packet.Packet, seq, n uint32, fin bool) packet.Reason {
 		c.unlink(prev)
 	}
 	if n == 0 && !fin {
-		return packet.ReasonTCPDuplicate
+		return false
 	}
 	h := wire.TCP(p.From(p.Transport))
 	h.SetSeq(seq)
@@ -182,7 +187,7 @@ func (c *Conn) insert(p *packet.Packet, seq, n uint32, fin bool) packet.Reason {
 	c.rcvMem += p.Footprint()
 	c.ooo.InsertAfter(prev, p)
 	c.oooHint = p
-	return packet.NotDropped
+	return true
 }
 
 // before finds the last out-of-order packet that begins at or before seq. Most
@@ -246,7 +251,11 @@ func (c *Conn) fillHole(now time.Duration) {
 // collapse packs small packets together, when they cost much more memory than
 // their payload (Linux: tcp_collapse).
 func (c *Conn) collapse() {
+	if c.packed = min(c.packed, uint32(c.rcvMem)); c.rcvMem < int(c.packed)+8<<10 {
+		return // it has been done, and little has come since
+	}
 	c.rcvMem = c.pack(&c.rq, false) + c.pack(&c.ooo, true)
+	c.packed = uint32(c.rcvMem)
 	c.oooHint = nil
 }
 
@@ -304,6 +313,15 @@ func (c *Conn) dropLastOutOfOrder() {
 		prev = p
 	}
 	c.unlink(prev)
+	c.pruned++
+}
+
+// Pruned is how many packets that had been taken were given up for want of
+// memory since it was last asked: the host counts them as dropped.
+func (c *Conn) Pruned() int {
+	n := c.pruned
+	c.pruned = 0
+	return int(n)
 }
 
 func (c *Conn) freeOutOfOrder() {
@@ -317,6 +335,7 @@ func (c *Conn) freeReceived() {
 		c.rcvMem -= p.Footprint()
 		c.pool.Free(p)
 	}
+	c.rqLen = 0
 }
 
 // Of packets on ooo:
@@ -332,13 +351,7 @@ func markFin(p *packet.Packet) {
 // ---- the reader
 
 // Readable is the number of bytes in order that have not been taken.
-func (c *Conn) Readable() int {
-	n := 0
-	for p := c.rq.First(); p != nil; p = p.Next() {
-		n += p.Len()
-	}
-	return n
-}
+func (c *Conn) Readable() int { return int(c.rqLen) }
 
 // Take moves packets with payload in order to l, whole ones, until they have
 // at least limit bytes or none is left, and returns how many bytes they have.
@@ -354,6 +367,7 @@ func (c *Conn) Take(l *packet.List, limit int) int {
 		n += p.Len()
 		l.Push(p)
 	}
+	c.rqLen -= uint32(n)
 	return n
 }
 
@@ -367,10 +381,8 @@ func (c *Conn) Accept(now time.Duration, n int) {
 		return
 	}
 	have := c.rcvAdv - c.rcvNxt
-	if 2*have <= c.rcvBuf {
-		if free := c.freeWindow(); free >= have+c.windowStep() && free >= 2*have {
-			c.ackNow = true
-		}
+	if free := c.freeWindow(); free >= have+c.windowStep() && free >= 2*have {
+		c.ackNow = true
 	}
 }
 

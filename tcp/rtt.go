@@ -18,7 +18,7 @@ func (c *Conn) sample(rtt time.Duration) {
 	if c.minRTT == 0 || r < c.minRTT {
 		c.minRTT = r
 	}
-	c.rto = min(c.srtt+max(4*c.rttvar, c.rtoMin), c.rtoMax)
+	c.rto = c.srtt + max(4*c.rttvar, c.rtoMin)
 	c.backoff = 0 // RFC 6298 §5.7: only a measurement ends the backing off
 }
 
@@ -35,7 +35,7 @@ func (c *Conn) sampleTS(now time.Duration, tsEcr uint32) time.Duration {
 
 // timeout is the retransmission timeout, backed off.
 func (c *Conn) timeout() time.Duration {
-	return min(dur(c.rto)<<c.backoff, dur(c.rtoMax))
+	return min(dur(c.rto)<<c.backoff, secs(c.rtoMax))
 }
 
 // A sizer finds out how large a buffer a path needs: the rate at which data
@@ -48,8 +48,13 @@ type sizer struct {
 }
 
 // sizerEvery is the shortest time over which a rate is taken, so that a burst
-// on a path of microseconds counts for little.
-const sizerEvery = 10 * time.Millisecond
+// on a path of microseconds counts for little. Below sizerRTT a path lies
+// within the machine: its round trip is the time that data wait in our own
+// buffers, and larger ones would only leave the processor's cache.
+const (
+	sizerEvery = 10 * time.Millisecond
+	sizerRTT   = 100 // microseconds
+)
 
 // passed notes n bytes and returns the buffer's new size, between size and
 // limit.
@@ -59,7 +64,7 @@ func (s *sizer) passed(now time.Duration, n, size, limit, minRTT uint32) uint32 
 	if took < max(sizerEvery, dur(minRTT)) {
 		return size
 	}
-	if size < limit && minRTT > 0 && s.since != 0 {
+	if size < limit && minRTT >= sizerRTT && s.since != 0 {
 		bdp := uint64(s.bytes) * uint64(minRTT) / uint64(took/time.Microsecond)
 		if 2*bdp > uint64(size) {
 			size = uint32(min(2*bdp, uint64(limit)))

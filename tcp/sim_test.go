@@ -2,6 +2,7 @@ package tcp
 
 import (
 	"container/heap"
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"syscall"
@@ -12,7 +13,7 @@ import (
 	"github.com/towpath/towpath/wire"
 )
 
-var simSeeds = 400
+var simSeeds = flag.Int("seeds", 400, "worlds to simulate")
 
 // check returns what is wrong with a connection, if anything.
 func (c *Conn) check() error {
@@ -48,9 +49,13 @@ func (c *Conn) check() error {
 	if c.ca == caLoss && (lt(c.rtxNxt, c.sndUna) || gt(c.rtxNxt, c.recover) || gt(c.recover, c.sndNxt)) {
 		return fmt.Errorf("una %d, rtxNxt %d, recover %d, nxt %d", c.sndUna-c.iss, c.rtxNxt-c.iss, c.recover-c.iss, c.sndNxt-c.iss)
 	}
-	mem := 0
+	mem, readable := 0, 0
 	for p := c.rq.First(); p != nil; p = p.Next() {
 		mem += p.Footprint()
+		readable += p.Len()
+	}
+	if readable != c.Readable() || readable > int(c.rcvUsed) {
+		return fmt.Errorf("%d bytes are readable, booked %d of %d", readable, c.Readable(), c.rcvUsed)
 	}
 	hint := c.oooHint == nil
 	at := c.rcvNxt
@@ -157,6 +162,7 @@ type world struct {
 	n                     int
 	loss, dup, cut        float64
 	delay, jitter, pauses time.Duration
+	byTheBook             bool // no header prediction
 	trace                 func(format string, a ...any)
 }
 
@@ -223,6 +229,9 @@ func (e *simEnd) receive(p *packet.Packet) error {
 		if r = e.c.Listen(w.now, p); r == 0 {
 			e.listen = false
 		}
+	} else if w.byTheBook {
+		e.c.segsIn++
+		r = e.c.unpredicted(w.now, wire.TCP(p.From(p.Transport)), p, uint32(p.LenFrom(p.Data)))
 	} else {
 		r = e.c.Receive(w.now, p)
 	}
@@ -417,9 +426,9 @@ func (w *world) free() {
 // TestWorlds lets two programs talk over wires that lose, repeat, delay and
 // reorder: the streams must be equal, every timer set, every buffer returned.
 func TestWorlds(t *testing.T) {
-	seeds := simSeeds
+	seeds := *simSeeds
 	if testing.Short() || raceEnabled {
-		seeds = 60
+		seeds = min(seeds, 60)
 	}
 	packet.Account(true)
 	defer packet.Account(false)
@@ -460,4 +469,3 @@ func replay(t *testing.T, seed uint64) {
 		t.Logf("%s: %+v cfg %+v", w.ends[i].name, w.ends[i].c.Info(), w.ends[i].cfg)
 	}
 }
-

@@ -26,7 +26,51 @@ func (c *Conn) Timeout(now time.Duration) {
 		}
 	}
 	if now >= c.lifeAt {
-		c.end(nil)
+		if c.state == StateTimeWait || c.state == StateFinWait2 && c.readClosed {
+			c.end(nil)
+		} else {
+			c.keepAlive(now)
+		}
+	}
+}
+
+// armKeepAlive sets the keep-alive timer, for the states whose end is not
+// timed otherwise. It is not moved when segments arrive, but looks when it is
+// due how long ago the last one came.
+func (c *Conn) armKeepAlive(now time.Duration) {
+	switch c.state {
+	case StateEstablished, StateCloseWait, StateFinWait1, StateFinWait2, StateClosing, StateLastAck:
+	default:
+		return // established will
+	}
+	if c.state == StateFinWait2 && c.readClosed {
+		return
+	}
+	c.lifeAt = never
+	if c.keepIdle != 0 {
+		c.lifeAt = max(now, c.lastSeg+secs(c.keepIdle))
+	}
+}
+
+// keepAlive is the keep-alive timeout.
+func (c *Conn) keepAlive(now time.Duration) {
+	c.lifeAt = never
+	idle := secs(c.keepIdle)
+	switch {
+	case c.keepIdle == 0:
+	case now-c.lastSeg < idle || c.sndUna != c.sndNxt || c.persist:
+		// Heard of, or being asked by the other timers.
+		c.keepSent = 0
+		c.lifeAt = max(now+time.Second, c.lastSeg+idle)
+	case c.keepSent >= c.keepCount:
+		if needsReset.has(c.state) {
+			c.sendReset(now, c.acceptableSeq(), true)
+		}
+		c.end(c.timeoutError())
+	default:
+		c.keepSent++
+		c.sendProbe(now)
+		c.lifeAt = now + secs(c.keepInterval)
 	}
 }
 
@@ -51,8 +95,7 @@ func (c *Conn) retransmit(now time.Duration) {
 	c.backoff = min(c.backoff+1, 16)
 	if c.sndUna == c.iss {
 		c.synLost = true
-		c.timing = false
-		c.retransOut++
+		c.sentAgain(now)
 		c.sendSyn(now, c.state != StateSynSent)
 		return
 	}

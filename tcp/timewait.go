@@ -60,26 +60,26 @@ func (t *TimeWait) Receive(now time.Duration, p *packet.Packet, pool *packet.Poo
 	h := wire.TCP(p.From(p.Transport))
 	var o wire.TCPOptions
 	if !o.Parse(h.Options()) {
-		return nil, TimeWaitDrop, packet.ReasonTCPOptions
+		return nil, TimeWaitDrop, packet.ReasonTCPTimeWaitOptions
 	}
 	flags := h.Flags()
 	old := t.ts && o.HasTS && lt(o.TSVal, t.tsRecent)
 	if flags.Has(wire.TCPRst) {
 		// RFC 1337 would not listen; like Linux we do, to the exact number.
 		if !old && h.Seq() == t.rcvNxt {
-			return nil, TimeWaitEnd, packet.ReasonTCPTimeWait
+			return nil, TimeWaitEnd, packet.ReasonTCPTimeWaitReset
 		}
-		return nil, TimeWaitDrop, packet.ReasonTCPReset
+		return nil, TimeWaitDrop, packet.ReasonTCPTimeWaitOldReset
 	}
 	if flags&(wire.TCPSyn|wire.TCPAck) == wire.TCPSyn && !old &&
 		(gt(h.Seq(), t.rcvNxt) || t.ts && o.HasTS && lt(t.tsRecent, o.TSVal)) {
 		return nil, TimeWaitReuse, 0 // RFC 6191 §2, RFC 9293 §3.10.7.4 first
 	}
 	if n := p.LenFrom(p.Data); n == 0 && !old && h.Seq() == t.rcvNxt && flags&(wire.TCPSyn|wire.TCPFin) == 0 {
-		return nil, TimeWaitDrop, packet.ReasonTCPTimeWait // a bare ACK tells and asks nothing
+		return nil, TimeWaitDrop, packet.ReasonTCPTimeWaitAck // a bare ACK tells and asks nothing
 	}
 	if old {
-		r = packet.ReasonTCPPaws
+		r = packet.ReasonTCPTimeWaitPaws
 	} else {
 		r = packet.ReasonTCPTimeWait
 	}

@@ -1,0 +1,44 @@
+package tcp
+
+import (
+	"math/rand/v2"
+	"testing"
+	"time"
+)
+
+// TestThroughput moves 2 MiB over 20 ms round trips that lose segments and
+// acknowledgments alike. The bounds are what Reno without selective
+// acknowledgments makes of it, with a margin; a change to them is reviewed
+// like code.
+func TestThroughput(t *testing.T) {
+	if raceEnabled {
+		t.Skip("slow under the race detector, and of one goroutine")
+	}
+	for _, tt := range []struct {
+		loss, least float64 // share, Mbit/s
+	}{
+		{0, 70}, {0.001, 50}, {0.01, 3}, {0.05, 0.6},
+	} {
+		w := &world{r: rand.New(rand.NewPCG(1, 2)), now: time.Second, loss: tt.loss, delay: 10 * time.Millisecond, pauses: time.Microsecond}
+		for i := range w.ends {
+			e := &w.ends[i]
+			*e = simEnd{w: w, name: string(rune('a' + i)), peer: &w.ends[1-i], listen: i == 1, maxWrite: 1 << 20, maxRead: 1 << 20}
+			e.cfg = testConfig()
+			e.cfg.GSOMax = 65535
+			e.c.Init(&e.cfg, &w.pool, e)
+		}
+		w.ends[0].total = 2 << 20
+		w.ends[0].c.Connect(w.now)
+		if err := w.run(); err != nil {
+			t.Fatal(err)
+		}
+		took := w.ends[0].c.lastSeg - time.Second
+		rate := float64(w.ends[0].total) * 8 / 1e6 / took.Seconds()
+		i := w.ends[0].c.Info()
+		t.Logf("loss %5.1f %%: %6.1f Mbit/s, %d sent again, send buffer %d, receive buffer %d", tt.loss*100, rate, i.Retrans, i.SndBuf, w.ends[1].c.rcvBuf)
+		if rate < tt.least {
+			t.Errorf("loss %v: only %.1f Mbit/s", tt.loss, rate)
+		}
+		w.free()
+	}
+}
