@@ -573,18 +573,37 @@ func (c *TCPConn) SetKeepAlive(keepalive bool) error {
 	return c.SetKeepAliveConfig(net.KeepAliveConfig{Enable: keepalive})
 }
 
-// SetKeepAlivePeriod sets how long an idle connection waits before it probes.
+// SetKeepAlivePeriod sets how long an idle connection waits before it probes,
+// and between its probes.
 func (c *TCPConn) SetKeepAlivePeriod(d time.Duration) error {
-	return c.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: d, Interval: -1, Count: -1})
+	return c.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: d, Interval: d})
 }
 
-// SetKeepAliveConfig fails with ENOPROTOOPT when it would switch probes on:
-// connections do not probe idle peers.
+// What package net uses where a KeepAliveConfig says zero.
+const (
+	keepAliveTime  = 15 * time.Second
+	keepAliveCount = 9
+)
+
+// SetKeepAliveConfig sets whether and how an idle connection is probed. Zero
+// and negative values mean package net's defaults: 15 s, 15 s and 9 probes.
 func (c *TCPConn) SetKeepAliveConfig(config net.KeepAliveConfig) error {
-	if config.Enable {
-		return c.fail("set", sysError("setsockopt", syscall.ENOPROTOOPT))
-	}
-	return c.option(func(*tcpSocket) {})
+	return c.option(func(s *tcpSocket) {
+		idle, interval, count := config.Idle, config.Interval, config.Count
+		if idle <= 0 {
+			idle = keepAliveTime
+		}
+		if interval <= 0 {
+			interval = keepAliveTime
+		}
+		if count <= 0 {
+			count = keepAliveCount
+		}
+		if !config.Enable {
+			idle = 0
+		}
+		s.conn.SetKeepAlive(s.lane.now, idle, interval, count)
+	})
 }
 
 // Info returns what the connection knows of itself.

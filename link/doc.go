@@ -9,19 +9,19 @@
 //
 // # Theory of operation
 //
-//	              protocols (a host)
-//	   Receive ^                    | Enqueue, under the lane's lock
-//	           |                    v
-//	      +----------------------------------+
-//	      | Adapter       out queue          |
-//	      |   ^                 | Flush, after unlocking
-//	      |   |  FilterModule   v            |
-//	      |   |  FilterModule   |            |
-//	      |  taps           cut, complete    |
-//	      |   ^                taps          |
-//	      +---|-----------------|------------+
-//	 Indicate |                 v Send
-//	              Miniport (driver)
+//	             protocols (a host)
+//	  Receive ^                    | Enqueue, under the lane's lock
+//	          |                    v
+//	     +----------------------------------+
+//	     | Adapter       out queue          |
+//	     |   ^                 | Flush, after unlocking
+//	     |   |  FilterModule   v            |
+//	     |   |  FilterModule   |            |
+//	     |  taps           cut, complete    |
+//	     |   ^                taps          |
+//	     +---|-----------------|------------+
+//	Indicate |                 v Send
+//	             Miniport (driver)
 //
 // Sending has two halves. While a lane is locked it only puts packets on its
 // adapters' out queues, which fixes their order. After unlocking, the caller

@@ -267,7 +267,11 @@ func TestSegment(t *testing.T) {
 func TestSegmentRandom(t *testing.T) {
 	balanced(t)
 	r := seeded(t)
-	for range 300 {
+	n := 300
+	if raceEnabled {
+		n = 30 // the slow twin is slower still
+	}
+	for range n {
 		s := super{
 			v6: r.IntN(2) == 0, ether: r.IntN(2) == 0, tcpOpts: 4 * r.IntN(11),
 			size: 1 + r.IntN(1500), checksum: Checksum(r.IntN(3)),

@@ -42,6 +42,9 @@ func (t *Turn) Take() {
 	}
 }
 
+// TryTake takes the turn if it is free.
+func (t *Turn) TryTake() bool { return t.state.CompareAndSwap(0, 1) }
+
 // Give lets the next one have the turn.
 func (t *Turn) Give() {
 	if t.state.Swap(0) == 2 {

@@ -118,6 +118,9 @@ func TestIslands(t *testing.T) {
 	if w.b.c.ooo.Len() >= islands {
 		t.Error("islands did not give way")
 	}
+	if w.b.c.Pruned() == 0 {
+		t.Error("nobody was told of the islands given up")
+	}
 	w.verify(t, big)
 }
 
