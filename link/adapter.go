@@ -81,6 +81,8 @@ func (a *Adapter) SetUp(up bool) { a.up.Store(up) }
 
 // Open starts the driver and lets packets pass.
 func (a *Adapter) Open() error {
+	a.flushMu.Lock() // nothing is sent before the driver has started
+	defer a.flushMu.Unlock()
 	a.up.Store(true)
 	if err := a.port.Start(a); err != nil {
 		a.up.Store(false)

@@ -11,7 +11,7 @@ const (
 	HeadLen = 320
 	// Headroom is where a fresh packet's bytes begin: the room for headers
 	// that will be pushed in front (Ethernet, VLAN, tunnels, IPv6, TCP).
-	Headroom = 128
+	Headroom = 160
 	// FragsMax is how many chunk references one packet can hold.
 	FragsMax = 18
 	// SizeMax is the largest IP packet, super-segments included, in bytes.

@@ -24,8 +24,8 @@
 //
 // Limits: the interface must be of Ethernet kind, or one with bare IP packets
 // as TUN. What arrives faster than it is read is dropped by the kernel once the
-// socket's buffer is full; an ordinary user can raise that to
-// net.core.rmem_max only.
+// socket's buffer is full, which [Port.Missed] counts; an ordinary user can
+// raise that buffer to net.core.rmem_max only.
 package afpacket
 
 import "github.com/towpath/towpath/wire"

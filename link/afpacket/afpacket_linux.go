@@ -44,6 +44,7 @@ type Port struct {
 
 	mu     sync.Mutex
 	closed bool
+	missed uint64
 
 	rx receiver // of readLoop
 	tx sender   // of Send, which runs once at a time
@@ -138,6 +139,19 @@ func (p *Port) Close() (err error) {
 	}
 	p.reader.Wait()
 	return err
+}
+
+// Missed is how many packets the kernel has dropped because the socket's
+// receive buffer was full. It can be asked until the port is closed.
+func (p *Port) Missed() uint64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.conn.Control(func(fd uintptr) {
+		if s, err := unix.GetsockoptTpacketStats(int(fd), unix.SOL_PACKET, unix.PACKET_STATISTICS); err == nil {
+			p.missed += uint64(s.Drops) // reading sets the kernel's counter to 0
+		}
+	})
+	return p.missed
 }
 
 // receiver is what readLoop works with.
@@ -293,10 +307,6 @@ type sender struct {
 func (p *Port) Send(l *packet.List, _ *link.Work) {
 	t := &p.tx
 	a := t.adapter.Load()
-	if a == nil {
-		l.Drop(packet.ReasonDeviceClosed) // another goroutine was ahead of Start
-		return
-	}
 	if l.Empty() {
 		return
 	}

@@ -32,3 +32,6 @@ func (*Port) Send(l *packet.List, _ *link.Work) { l.Drop(packet.ReasonDeviceWrit
 
 // Close implements [link.Miniport].
 func (*Port) Close() error { return nil }
+
+// Missed returns 0.
+func (*Port) Missed() uint64 { return 0 }

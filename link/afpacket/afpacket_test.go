@@ -139,3 +139,52 @@ func TestVLAN(t *testing.T) {
 		}
 	})
 }
+
+// stuck is a protocol that does not let go of a packet before it is told.
+type stuck chan struct{}
+
+func (c stuck) Receive(_ *link.Adapter, l *packet.List, _ *link.Work) {
+	<-c
+	l.Free()
+}
+
+func TestMissed(t *testing.T) {
+	testenv.InNamespace(t, func(t *testing.T) {
+		veth(t, 0)
+		from, err := afpacket.Open("v0", afpacket.Config{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		to, err := afpacket.Open("v1", afpacket.Config{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		release := make(stuck)
+		a, b := link.NewAdapter("v0", 1, from), link.NewAdapter("v1", 2, to)
+		b.Bind(release)
+		for _, x := range []*link.Adapter{a, b} {
+			if err := x.Open(); err != nil {
+				t.Fatal(err)
+			}
+			defer x.Close()
+		}
+		defer close(release)
+		for i := 0; i < 1000 && to.Missed() == 0; i++ {
+			var l packet.List
+			for range 100 {
+				p := packet.Get()
+				p.AppendBytes(make([]byte, 1486))
+				wire.PutEthernet(p.Push(wire.EthernetLen), wire.MAC{2, 1}, wire.MAC{2, 2}, 0x88b5)
+				p.Net = p.Start() + wire.EthernetLen
+				l.Push(p)
+			}
+			w := link.NewWork(nil)
+			a.Enqueue(&l)
+			a.Flush(w)
+			w.Run()
+		}
+		if to.Missed() == 0 {
+			t.Error("nothing was missed")
+		}
+	})
+}

@@ -296,10 +296,6 @@ func (d *Device) check(q *queue, p *packet.Packet, n int) packet.Reason {
 // Send implements [link.Miniport].
 func (d *Device) Send(l *packet.List, _ *link.Work) {
 	a := d.adapter.Load()
-	if a == nil {
-		l.Drop(packet.ReasonDeviceClosed) // another goroutine was ahead of Start
-		return
-	}
 	if l.Empty() {
 		return
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/towpath/towpath/link"
 	"github.com/towpath/towpath/link/linktest"
 	"github.com/towpath/towpath/link/tun"
+	"github.com/towpath/towpath/packet"
 )
 
 // up sets an interface up, with IPv6 silent.
@@ -149,6 +150,47 @@ func TestDeleted(t *testing.T) {
 			if time.Since(begun) > 5*time.Second {
 				t.Fatal("the adapter is still up")
 			}
+		}
+	})
+}
+
+// TestDropReasons sends what the kernel refuses to take, and to an interface
+// that is gone.
+func TestDropReasons(t *testing.T) {
+	testenv.InNamespace(t, func(t *testing.T) {
+		testenv.NeedsTUN(t)
+		d := open(t, tun.Config{})
+		a := link.NewAdapter("tun", 1, d)
+		if err := a.Open(); err != nil {
+			t.Fatal(err)
+		}
+		send := func() {
+			p := packet.Get()
+			p.Append(20)[0] = 0x50 // neither IPv4 nor IPv6
+			p.Net = p.Start()
+			var l packet.List
+			l.Push(p)
+			a.SetUp(true)
+			a.Enqueue(&l)
+			w := link.NewWork(nil)
+			a.Flush(w)
+			w.Run()
+		}
+		count := func(r packet.Reason) uint64 {
+			var c packet.Counters
+			a.Drops(&c)
+			return c[r]
+		}
+		send()
+		if n := count(packet.ReasonDeviceWrite); n != 1 {
+			t.Errorf("%d packets refused by the device, want 1", n)
+		}
+		if err := a.Close(); err != nil {
+			t.Fatal(err)
+		}
+		send()
+		if n := count(packet.ReasonDeviceClosed); n != 1 {
+			t.Errorf("%d packets dropped by a closed device, want 1", n)
 		}
 	})
 }
