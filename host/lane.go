@@ -9,7 +9,6 @@ import (
 	"github.com/towpath/towpath/ip/neigh"
 	"github.com/towpath/towpath/link"
 	"github.com/towpath/towpath/packet"
-	"github.com/towpath/towpath/socket"
 	"github.com/towpath/towpath/wire"
 )
 
@@ -83,64 +82,39 @@ func (ln *lane) lockOnly() {
 // tell reads the clock.
 func (ln *lane) tell() { ln.now = ln.host.clock.Now() }
 
-// wakesInline and flushInline are what unlock carries out of the lock without
-// allocating.
-const (
-	wakesInline = 8
-	flushInline = 8
-)
-
 // unlock ends a hold: connections touched send what they may, output goes to
-// the adapters' queues, the timer is armed; then the lock is dropped, sleepers
-// are woken and adapters flushed. With a w the caller runs the work that this
-// makes; without one it is run here.
+// the adapters' queues, the timer is armed; then the lock is dropped, adapters
+// are flushed and sleepers woken. With a w the caller does that by running it;
+// without one it is done here.
 func (ln *lane) unlock(w *link.Work) {
 	for s := ln.touched; s != nil; s = ln.touched {
 		ln.touched = s.nextTouched
 		s.nextTouched, s.isTouched = nil, false
 		s.finish(ln)
 	}
-	var flush [flushInline]*link.Adapter
-	var wake [wakesInline]chan struct{}
-	nflush, moreFlush := 0, []*link.Adapter(nil)
-	for _, i := range ln.dirty {
-		a := ln.conf.adapters[i]
-		a.Enqueue(&ln.out[i])
-		if nflush < flushInline {
-			flush[nflush] = a
-			nflush++
-		} else {
-			moreFlush = append(moreFlush, a)
-		}
-	}
-	ln.dirty = ln.dirty[:0]
-	nwake := copy(wake[:], ln.wakes)
-	for _, ch := range ln.wakes[nwake:] {
-		socket.Signal(ch) // more than fit: never mind the lock
-	}
-	clear(ln.wakes)
-	ln.wakes = ln.wakes[:0]
 	if ln.rearm {
 		ln.arm()
 	}
-	ln.mu.Unlock()
-
-	for _, ch := range wake[:nwake] {
-		socket.Signal(ch)
-	}
-	if nflush == 0 {
+	if len(ln.dirty) == 0 && len(ln.wakes) == 0 {
+		ln.mu.Unlock()
 		return
 	}
 	own := w == nil
 	if own {
 		w = link.NewWork(&ln.host.group)
 	}
-	for _, a := range flush[:nflush] {
-		a.Flush(w)
+	for _, i := range ln.dirty {
+		a := ln.conf.adapters[i]
+		a.Enqueue(&ln.out[i])
+		w.Flush(a)
 	}
-	for _, a := range moreFlush {
-		a.Flush(w)
+	ln.dirty = ln.dirty[:0]
+	for i, ch := range ln.wakes {
+		w.Wake(ch)
+		ln.wakes[i] = nil
 	}
+	ln.wakes = ln.wakes[:0]
+	ln.mu.Unlock()
 	if own {
 		w.Run()
 	}

@@ -15,21 +15,22 @@ type Runner interface {
 	RunWork(w *Work) (more bool)
 }
 
-// Work is the list of deliveries that a caller owes after it has let go of all
-// locks. Receive, Indicate, Flush and Send pass it down and only add to it, so
-// calls never nest however long a chain of hosts is.
+// Work is what a caller owes after it has let go of all locks: adapters to
+// flush, queues to deliver, sleepers to wake. Receive, Indicate, Flush and Send
+// pass it down and only add to it, so calls never nest however long a chain of
+// hosts is.
 //
 //	w := link.NewWork(group)
 //	… lock the lane, do something, unlock …
-//	adapter.Flush(w)
+//	w.Flush(adapter)
 //	w.Run()
 type Work struct {
-	group *Group
-	q     [6]Runner // ring
-	head  int
-	n     int
-	over  []Runner // beyond the ring
-	ran   int
+	group   *Group
+	flushes []*Adapter
+	runners []Runner // from next on
+	next    int
+	wakes   []chan struct{}
+	ran     int
 }
 
 var workPool = sync.Pool{New: func() any { return new(Work) }}
@@ -42,38 +43,39 @@ func NewWork(g *Group) *Work {
 	return w
 }
 
-// Add puts a runner at the end of the list.
-func (w *Work) Add(r Runner) {
-	if w.n < len(w.q) {
-		w.q[(w.head+w.n)%len(w.q)] = r
-		w.n++
-		return
+// Add owes a delivery.
+func (w *Work) Add(r Runner) { w.runners = append(w.runners, r) }
+
+// Flush owes a flush of an adapter's out queue.
+func (w *Work) Flush(a *Adapter) {
+	for _, b := range w.flushes {
+		if a == b {
+			return
+		}
 	}
-	w.over = append(w.over, r)
+	w.flushes = append(w.flushes, a)
 }
 
-func (w *Work) pop() Runner {
-	if w.n == 0 {
-		return nil
-	}
-	r := w.q[w.head]
-	w.q[w.head] = nil
-	w.head = (w.head + 1) % len(w.q)
-	w.n--
-	if len(w.over) > 0 {
-		next := w.over[0]
-		w.over[0] = nil
-		w.over = w.over[1:]
-		w.q[(w.head+w.n)%len(w.q)] = next
-		w.n++
-	}
-	return r
-}
+// Wake owes a signal to a sleeper's channel, which has room for one. It is
+// given as late as keeps nobody waiting: a sleeper that runs on another
+// processor at once would only wait for what is still being done here.
+func (w *Work) Wake(ch chan struct{}) { w.wakes = append(w.wakes, ch) }
 
 // Run does the work and ends w, which must not be used again. It must be
 // called without any lock held.
 func (w *Work) Run() {
-	for w.n > 0 {
+	for {
+		for len(w.flushes) > 0 {
+			last := len(w.flushes) - 1
+			a := w.flushes[last]
+			w.flushes[last] = nil
+			w.flushes = w.flushes[:last]
+			a.Flush(w)
+		}
+		if w.next == len(w.runners) {
+			break
+		}
+		w.signal()
 		if w.group != nil && w.ran >= deliveriesMax && w.group.run(w) {
 			return
 		}
@@ -83,12 +85,30 @@ func (w *Work) Run() {
 			w.Add(r)
 		}
 	}
-	w.release()
+	w.signal()
+	w.group, w.ran = nil, 0
+	workPool.Put(w)
 }
 
-func (w *Work) release() {
-	w.group, w.over, w.ran, w.head = nil, nil, 0, 0
-	workPool.Put(w)
+func (w *Work) pop() Runner {
+	r := w.runners[w.next]
+	w.runners[w.next] = nil
+	if w.next++; w.next == len(w.runners) {
+		w.runners, w.next = w.runners[:0], 0
+	}
+	return r
+}
+
+// signal wakes the sleepers.
+func (w *Work) signal() {
+	for i, ch := range w.wakes {
+		w.wakes[i] = nil
+		select {
+		case ch <- struct{}{}:
+		default:
+		}
+	}
+	w.wakes = w.wakes[:0]
 }
 
 // A Group counts the short-lived goroutines on which the rest of long work
