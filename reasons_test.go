@@ -55,6 +55,7 @@ ReasonIPSource         host:TestDropReasons
 ReasonIPFragment       host:TestDropReasons
 ReasonLoopback         host:TestDropReasons
 ReasonNotForUs         host:TestDropReasons
+ReasonGroup            host:TestDropReasons
 ReasonForwardSource    host:TestDropReasons
 ReasonTTL              host:TestDropReasons
 ReasonNoRoute          host:TestDropReasons

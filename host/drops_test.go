@@ -76,6 +76,8 @@ func TestDropReasons(t *testing.T) {
 		{"extensions", packet.ReasonIPExtension, nil, edit(eth6(wire.IPv6Fields{}, func(b *wire.Builder) { ping6(b); b.PushDestOpts(nil) }), func(b []byte) { b[55] = 200 })},
 		{"not ours", packet.ReasonNotForUs, nil, eth4(wire.IPv4Fields{Dst: away}, ping4)},
 		{"not ours 6", packet.ReasonNotForUs, nil, eth6(wire.IPv6Fields{Dst: netip.MustParseAddr("fd00::77")}, ping6)},
+		{"group", packet.ReasonGroup, nil, eth4(wire.IPv4Fields{Dst: netip.MustParseAddr("224.0.0.9")}, ping4)},
+		{"group, forwarding", packet.ReasonGroup, forward, eth6(wire.IPv6Fields{Dst: netip.MustParseAddr("ff02::2")}, ping6)},
 		{"fragment", packet.ReasonIPFragment, nil, eth4(wire.IPv4Fields{MF: true}, ping4)},
 		{"fragment 6", packet.ReasonIPFragment, nil, eth6(wire.IPv6Fields{}, func(b *wire.Builder) { ping6(b); b.PushFragment(0, true, 1) })},
 		{"forward link-local", packet.ReasonForwardSource, forward, eth4(wire.IPv4Fields{Dst: netip.MustParseAddr("169.254.1.1")}, ping4)},

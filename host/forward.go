@@ -9,7 +9,7 @@ import (
 
 // forward sends a packet for somebody else on its way (RFC 1812 §5.2.1).
 func (ln *lane) forward(in *link.Adapter, p *packet.Packet) {
-	if p.Src.IsLinkLocalUnicast() || p.Dst.IsLinkLocalUnicast() || p.Dst.IsMulticast() || p.Dst == broadcast4 || p.Src.IsUnspecified() || p.Dst.IsUnspecified() {
+	if p.Src.IsLinkLocalUnicast() || p.Dst.IsLinkLocalUnicast() || p.Dst == broadcast4 || p.Src.IsUnspecified() || p.Dst.IsUnspecified() {
 		ln.drop(p, packet.ReasonForwardSource)
 		return
 	}

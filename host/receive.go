@@ -179,6 +179,8 @@ func (ln *lane) direct(a *link.Adapter, p *packet.Packet) {
 	switch {
 	case ln.forUs(a, p):
 		ln.deliver(a, p)
+	case p.Dst.IsMulticast():
+		ln.drop(p, packet.ReasonGroup)
 	case ln.conf.set.Forward:
 		ln.forward(a, p)
 	default:

@@ -52,6 +52,7 @@ const (
 	ReasonIPFragment    // fragment, where reassembly does not happen
 	ReasonLoopback      // loopback destination from a link
 	ReasonNotForUs      // destination not ours and forwarding off
+	ReasonGroup         // multicast group that we are not in
 	ReasonForwardSource // not to be forwarded: link-local, loopback, multicast
 	ReasonTTL           // TTL or hop limit used up
 	ReasonNoRoute       // no route to the destination
@@ -169,6 +170,7 @@ var reasonText = [ReasonCount]string{
 	ReasonIPFragment:          "ip fragment not reassembled",
 	ReasonLoopback:            "loopback destination",
 	ReasonNotForUs:            "destination not ours",
+	ReasonGroup:               "multicast group not joined",
 	ReasonForwardSource:       "address not to be forwarded",
 	ReasonTTL:                 "ttl exceeded",
 	ReasonNoRoute:             "no route",
