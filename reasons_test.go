@@ -44,6 +44,7 @@ ReasonNeighborQueue    host:TestDropNeighbors
 ReasonNeighborFailed   host:TestDropNeighbors
 ReasonNeighborRecent   host:TestDropNeighbors
 ReasonNeighborTable    host:TestDropNeighbors
+ReasonNeighborGone     ip/neigh:TestGone
 ReasonNeighborFlushed  host:TestDropNeighbors
 ReasonIPVersion        host:TestDropVersion
 ReasonIPMalformed      host:TestDropReasons

@@ -51,7 +51,7 @@ func (v *Virtual) Next() (at time.Duration, ok bool) {
 // way at their instants.
 func (v *Virtual) Advance(d time.Duration) {
 	v.mu.Lock()
-	end := v.now + max(d, 0)
+	end := v.after(d)
 	for len(v.due) > 0 && v.due[0].at <= end {
 		t := heap.Pop(&v.due).(*virtualTimer)
 		v.now = max(v.now, t.at)
@@ -61,6 +61,14 @@ func (v *Virtual) Advance(d time.Duration) {
 	}
 	v.now = max(v.now, end)
 	v.mu.Unlock()
+}
+
+// after is the instant d from now on, Never if that is too far.
+func (v *Virtual) after(d time.Duration) time.Duration {
+	if d = max(d, 0); d > Never-v.now {
+		return Never
+	}
+	return v.now + d
 }
 
 type virtualTimer struct {
@@ -91,7 +99,7 @@ func (t *virtualTimer) Reset(d time.Duration) bool {
 		heap.Remove(&v.due, t.index)
 	}
 	v.seq++
-	t.at, t.seq = v.now+max(d, 0), v.seq
+	t.at, t.seq = v.after(d), v.seq
 	heap.Push(&v.due, t)
 	return pending
 }

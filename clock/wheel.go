@@ -47,7 +47,7 @@ type Wheel struct {
 	tick  int64 // everything before this tick has been fired or moved down
 	n     int
 	used  [levelCount]uint64
-	heads [levelCount * slots]*Entry
+	heads [levelCount*slots + 1]*Entry
 }
 
 // Len is the number of entries on the wheel.
@@ -100,7 +100,7 @@ func (w *Wheel) unlink(e *Entry) {
 		e.prev.next = e.next
 	} else {
 		w.heads[i] = e.next
-		if e.next == nil {
+		if e.next == nil && i < due {
 			w.used[i/slots] &^= 1 << (i % slots)
 		}
 	}
@@ -139,7 +139,8 @@ func (w *Wheel) slotStart(level, index int) int64 {
 }
 
 // Advance fires, in the order of their instants, the entries whose instant is
-// not after now. Fire functions may schedule and cancel entries.
+// not after now. Fire functions may schedule and cancel entries; what they
+// schedule for an instant that is not after now is fired too, last.
 func (w *Wheel) Advance(now time.Duration) {
 	for {
 		at := w.Next()
@@ -147,7 +148,7 @@ func (w *Wheel) Advance(now time.Duration) {
 			break
 		}
 		if w.used[0] != 0 {
-			w.fireEarliest(at, now)
+			w.fire(bits.TrailingZeros64(w.used[0]), now)
 			continue
 		}
 		w.cascade()
@@ -158,19 +159,65 @@ func (w *Wheel) Advance(now time.Duration) {
 	}
 }
 
-// fireEarliest fires the entries of the first slot that are due at the instant
-// at, the earliest of them.
-func (w *Wheel) fireEarliest(at, now time.Duration) {
-	index := bits.TrailingZeros64(w.used[0])
-	var last *Entry // entries are pushed in front: the oldest is the last
-	for e := w.heads[index]; e != nil; e = e.next {
-		if e.at == at {
-			last = e
+// due is the slot of entries that are being fired, behind all others.
+const due = levelCount * slots
+
+// fire fires the entries of a lowest-level slot that are due, in order: they
+// are taken off it and sorted once.
+func (w *Wheel) fire(slot int, now time.Duration) {
+	var list *Entry
+	for e := w.heads[slot]; e != nil; {
+		next := e.next
+		if e.at <= now {
+			w.unlink(e)
+			e.next = list
+			list = e
 		}
+		e = next
 	}
-	w.unlink(last)
-	w.n--
-	last.Fire(now)
+	// Entries are pushed in front of a slot's list, so this one has the oldest
+	// first; sorting keeps that order for equal instants.
+	list = sortEntries(list)
+	w.heads[due] = list
+	for prev := (*Entry)(nil); list != nil; list = list.next {
+		list.prev, list.slot = prev, due+1
+		prev = list
+	}
+	for e := w.heads[due]; e != nil; e = w.heads[due] {
+		w.unlink(e)
+		w.n--
+		e.Fire(now)
+	}
+}
+
+// sortEntries sorts a list linked through next by instant: a merge sort that
+// keeps the order of equals.
+func sortEntries(list *Entry) *Entry {
+	if list == nil || list.next == nil {
+		return list
+	}
+	slow, fast := list, list.next
+	for fast != nil && fast.next != nil {
+		slow, fast = slow.next, fast.next.next
+	}
+	a, b := list, slow.next
+	slow.next = nil
+	a, b = sortEntries(a), sortEntries(b)
+	var head Entry
+	tail := &head
+	for a != nil && b != nil {
+		if b.at < a.at {
+			tail.next, b = b, b.next
+		} else {
+			tail.next, a = a, a.next
+		}
+		tail = tail.next
+	}
+	if a == nil {
+		a = b
+	}
+	tail.next = a
+	return head.next
 }
 
 // cascade moves the entries of the first occupied slot above level 0 down.
@@ -194,12 +241,15 @@ func (w *Wheel) moveTo(tick int64) {
 			continue
 		}
 		// Slots at this level hold entries of the current turn only, so all
-		// of these belong further down now.
-		e := w.heads[level*slots+index]
+		// of these belong further down now, the oldest first.
+		var e *Entry
+		for x := w.heads[level*slots+index]; x != nil; x = x.next {
+			x.prev, e = e, x
+		}
 		w.heads[level*slots+index] = nil
 		w.used[level] &^= 1 << index
 		for e != nil {
-			next := e.next
+			next := e.prev
 			w.insert(e)
 			e = next
 		}

@@ -266,7 +266,7 @@ func (h *Host) Routes() *route.Table { return h.conf.Load().routes }
 func (h *Host) Addresses() *ifaddr.Set { return h.conf.Load().addrs }
 
 // Neighbors returns what the host knows of its neighbours.
-func (h *Host) Neighbors() []neigh.Info { return h.neigh.All() }
+func (h *Host) Neighbors() []neigh.Info { return h.neigh.All(h.clock.Now()) }
 
 // Settings returns the tunables in force.
 func (h *Host) Settings() Settings { return h.conf.Load().set }

@@ -2,6 +2,7 @@ package host
 
 import (
 	"math/rand/v2"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -227,8 +228,8 @@ func (ln *lane) trim() {
 // when it does.
 type neighSender lane
 
-func (s *neighSender) Solicit(k neigh.Key, mac wire.MAC, cause *packet.Packet) {
-	(*lane)(s).solicit(k, mac, cause)
+func (s *neighSender) Solicit(k neigh.Key, mac wire.MAC, src netip.Addr) {
+	(*lane)(s).solicit(k, mac, src)
 }
 
 func (s *neighSender) Unresolved(k neigh.Key, p *packet.Packet, r packet.Reason) {

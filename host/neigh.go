@@ -65,21 +65,16 @@ func (ln *lane) arpOut(a *link.Adapter, op uint16, src netip.Addr, mac wire.MAC,
 }
 
 // solicit asks for the station address of a neighbour: everybody, or the
-// station that had it last.
-func (ln *lane) solicit(k neigh.Key, mac wire.MAC, cause *packet.Packet) {
+// station that had it last. The question is put from the address want, if that
+// is one of ours on the neighbour's network.
+func (ln *lane) solicit(k neigh.Key, mac wire.MAC, want netip.Addr) {
 	a := ln.conf.adapter(k.Adapter)
 	if a == nil {
 		return
 	}
-	src, ok := netip.Addr{}, false
-	if cause != nil {
-		// The packet's own source, if it is one of ours on this network.
-		if at, ours := ln.conf.addrs.Local(cause.Src); ours && at == k.Adapter {
-			src, ok = cause.Src, true
-		}
-	}
-	if !ok {
-		if src, ok = ln.conf.addrs.Source(k.Adapter, k.IP, k.IP); !ok {
+	src := want
+	if at, ours := ln.conf.addrs.Local(src); !ours || at != k.Adapter {
+		if src, ours = ln.conf.addrs.Source(k.Adapter, k.IP, k.IP); !ours {
 			src = netip.IPv4Unspecified()
 		}
 	}

@@ -3,6 +3,7 @@ package host_test
 import (
 	"context"
 	"net/netip"
+	"sync"
 	"testing"
 
 	"github.com/towpath/towpath/host"
@@ -26,8 +27,10 @@ var (
 type raw struct {
 	t    testing.TB
 	a    *link.Adapter
-	got  [][]byte
 	host *host.Host
+
+	mu  sync.Mutex
+	got [][]byte // guarded by mu: the host's timers send too
 }
 
 // rawHost is a host with usMAC, 10.0.0.1/24 and fd00::1/64, and the station
@@ -52,6 +55,8 @@ func rawHost(t testing.TB, cfg host.Config) *raw {
 }
 
 func (r *raw) Receive(_ *link.Adapter, l *packet.List, _ *link.Work) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	for p := l.Pop(); p != nil; p = l.Pop() {
 		r.got = append(r.got, p.Bytes())
 		packet.Free(p)
@@ -79,6 +84,8 @@ func (r *raw) send(frames ...[]byte) {
 
 // take returns what the host has sent since the last call.
 func (r *raw) take() [][]byte {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	got := r.got
 	r.got = nil
 	return got

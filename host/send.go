@@ -180,7 +180,7 @@ func (ln *lane) resolve(p *packet.Packet, d *dst) (mac wire.MAC, ok bool) {
 		return wire.MulticastMAC(d.next), true
 	}
 	if d.entry == nil || d.entry.Gone() {
-		d.entry = ln.host.neigh.Get(ln.now, neigh.Key{Adapter: d.out.Index(), IP: d.next})
+		d.entry = ln.host.neigh.Get(neigh.Key{Adapter: d.out.Index(), IP: d.next})
 		if d.entry == nil {
 			ln.drop(p, packet.ReasonNeighborTable)
 			return mac, false

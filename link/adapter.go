@@ -265,7 +265,9 @@ func (a *Adapter) transmit(l *packet.List, w *Work) {
 		return
 	}
 	if a.misfit(l) {
-		a.fit(l)
+		if a.fit(l); l.Empty() {
+			return
+		}
 	}
 	var n, bytes uint64
 	for p := l.First(); p != nil; p = p.Next() {
@@ -280,13 +282,22 @@ func (a *Adapter) transmit(l *packet.List, w *Work) {
 	a.port.Send(l, w)
 }
 
-// linkLen is the length of the link header, VLAN tags included.
-func linkLen(p *packet.Packet) int { return int(p.Net - p.Start()) }
+// linkLen is the length of the link header, VLAN tags included. A packet that
+// does not say where its network header is has a plain one.
+func (a *Adapter) linkLen(p *packet.Packet) int {
+	switch {
+	case p.Net >= p.Start() && p.Net > 0:
+		return int(p.Net - p.Start())
+	case a.caps.Medium == MediumEthernet:
+		return wire.EthernetLen
+	}
+	return 0
+}
 
 // misfit reports whether some packet cannot go to the driver as it is.
 func (a *Adapter) misfit(l *packet.List) bool {
 	for p := l.First(); p != nil; p = p.Next() {
-		size := p.Len() - linkLen(p)
+		size := p.Len() - a.linkLen(p)
 		switch {
 		case p.GSO.Type != packet.GSONone:
 			if size > a.caps.GSOMax || int(p.GSO.Size)+int(p.Data-p.Net) > a.caps.MTU {
@@ -308,7 +319,7 @@ func (a *Adapter) misfit(l *packet.List) bool {
 func (a *Adapter) fit(l *packet.List) {
 	var fits packet.List
 	for p := l.Pop(); p != nil; p = l.Pop() {
-		if p.GSO.Type != packet.GSONone && (p.Len()-linkLen(p) > a.caps.GSOMax || !a.caps.TxChecksum) {
+		if p.GSO.Type != packet.GSONone && (p.Len()-a.linkLen(p) > a.caps.GSOMax || !a.caps.TxChecksum) {
 			if !packet.Segment(p, &fits) {
 				a.drop(p, packet.ReasonSegmentFailed)
 			}
@@ -317,7 +328,7 @@ func (a *Adapter) fit(l *packet.List) {
 		fits.Push(p)
 	}
 	for p := fits.Pop(); p != nil; p = fits.Pop() {
-		size := p.Len() - linkLen(p)
+		size := p.Len() - a.linkLen(p)
 		if p.GSO.Type != packet.GSONone {
 			size = int(p.GSO.Size) + int(p.Data-p.Net)
 		}

@@ -13,6 +13,7 @@ type FilterModule struct {
 	adapter      *Adapter
 	filter       Filter
 	above, below atomic.Pointer[FilterModule]
+	detached     bool // guarded by the adapter's conf
 }
 
 // Adapter is the adapter the module is attached to.
@@ -69,11 +70,12 @@ func (a *Adapter) Attach(f Filter) (*FilterModule, error) {
 // the filter's own Send or Receive.
 func (a *Adapter) Detach(m *FilterModule) {
 	a.conf.Lock()
-	above, below := m.above.Load(), m.below.Load()
-	if above == nil && a.top.Load() != m {
+	if m.detached {
 		a.conf.Unlock()
-		return // detached already
+		return
 	}
+	m.detached = true
+	above, below := m.above.Load(), m.below.Load()
 	if above != nil {
 		above.below.Store(below)
 	} else {

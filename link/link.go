@@ -49,7 +49,7 @@ type Capabilities struct {
 // Send and Indicate get a [Work] to pass down.
 //
 // Close ends the driver: it returns when its goroutines have ended and nothing
-// will be indicated any more. It is called once.
+// will be indicated any more. Called again, it does nothing.
 type Miniport interface {
 	Capabilities() Capabilities
 	Start(a *Adapter) error
@@ -60,7 +60,8 @@ type Miniport interface {
 // A Protocol is what an adapter's received packets go to (NDIS: protocol
 // driver; Linux: packet_type). A host is one.
 type Protocol interface {
-	// Receive takes all packets of l.
+	// Receive takes all packets of l. What it sends in answer it enqueues on its
+	// adapters, and owes their flush to w.
 	Receive(a *Adapter, l *packet.List, w *Work)
 }
 

@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -651,6 +652,8 @@ func TestRunnerGivesBack(t *testing.T) {
 // job is a runner made of a function.
 type job struct{ f func(w *link.Work) bool }
 
+func (j *job) Abandon() {}
+
 func (j *job) RunWork(w *link.Work) bool { return j.f(w) }
 
 // Runners take turns in the order in which they were added, however many.
@@ -957,3 +960,104 @@ func benchmarkCable(b *testing.B, batch int) {
 
 func BenchmarkCable1(b *testing.B)  { benchmarkCable(b, 1) }
 func BenchmarkCable64(b *testing.B) { benchmarkCable(b, 64) }
+
+// When a receiver panics, the other deliveries of the same Work find a runner
+// too.
+func TestOtherQueuesAfterPanic(t *testing.T) {
+	a1, b1 := joined(t, cable.Config{})
+	a2, b2 := joined(t, cable.Config{})
+	b1.Bind(&receiver{func(*link.Adapter, *packet.List, *link.Work) { panic("receiver") }})
+	s := new(sink)
+	b2.Bind(s)
+	func() {
+		defer func() { recover() }()
+		w := link.NewWork(nil)
+		a1.Enqueue(frames(1))
+		a2.Enqueue(frames(1))
+		a1.Flush(w)
+		a2.Flush(w)
+		w.Run()
+	}()
+	for range 50 {
+		send(a2, frames(1), nil)
+	}
+	if s.n != 51 {
+		t.Errorf("%d of 51 came", s.n)
+	}
+}
+
+// Taking a filter out twice takes it out once.
+func TestDetachTwice(t *testing.T) {
+	var path path
+	d := &device{caps: link.Capabilities{MTU: 1500}}
+	a := open(t, d)
+	var all []*station
+	var mods []*link.FilterModule
+	for _, name := range []string{"low", "mid", "top"} {
+		s := &station{name: name, path: &path}
+		m, _ := a.Attach(s)
+		all, mods = append(all, s), append(mods, m)
+	}
+	a.Detach(mods[1])
+	a.Detach(mods[0])
+	a.Detach(mods[1])
+	if n := all[1].gone.Load(); n != 1 {
+		t.Errorf("told %d times", n)
+	}
+	send(a, one(frame(60)), nil)
+	if got := path.take(); got != "top>" {
+		t.Errorf("passes %s", got)
+	}
+}
+
+// Without Net a packet has no known link header; it is too big all the same.
+func TestTooBigWithoutNet(t *testing.T) {
+	d := &device{caps: link.Capabilities{MTU: 1500}}
+	a := open(t, d)
+	p := frame(9000)
+	p.Net = 0
+	send(a, one(p), nil)
+	if d.sent.Len() != 0 {
+		t.Errorf("a frame of %d bytes passed MTU 1500", d.sent.First().Len())
+	}
+}
+
+// bouncer answers on its way down.
+type bouncer struct{ at *link.FilterModule }
+
+func (b *bouncer) Attach(at *link.FilterModule) error   { b.at = at; return nil }
+func (b *bouncer) Detach()                              {}
+func (b *bouncer) Receive(l *packet.List, w *link.Work) { b.at.Indicate(l, w) }
+func (b *bouncer) Send(l *packet.List, w *link.Work)    { b.at.Indicate(l, w) }
+
+func TestIndicateFromSend(t *testing.T) {
+	d := &device{caps: link.Capabilities{MTU: 1500}}
+	a := open(t, d)
+	n := 0
+	a.Bind(&receiver{func(a *link.Adapter, l *packet.List, w *link.Work) {
+		if n++; n > 3 {
+			l.Free()
+			return
+		}
+		a.Enqueue(l)
+		w.Flush(a)
+	}})
+	a.Attach(&bouncer{})
+	done := make(chan bool)
+	go func() { send(a, one(frame(60)), nil); close(done) }()
+	select {
+	case <-done:
+	case <-time.After(2 * time.Second):
+		panic("deadlock: a filter that indicates from Send")
+	}
+}
+
+// An empty batch does not reach the driver.
+func TestNoEmptyBatch(t *testing.T) {
+	d := &device{caps: link.Capabilities{MTU: 1500}}
+	a := open(t, d)
+	send(a, one(frame(9000)), nil)
+	if d.sends != 0 {
+		t.Errorf("%d batches of nothing", d.sends)
+	}
+}

@@ -88,7 +88,8 @@ func (q *Queue) RunWork(w *Work) (more bool) {
 	returned := false
 	defer func() {
 		if !returned {
-			q.abandon()
+			q.from.Drop(&q.batch, packet.ReasonRunnerLost)
+			q.Abandon()
 		}
 	}()
 	q.indicate(l, w)
@@ -96,10 +97,8 @@ func (q *Queue) RunWork(w *Work) (more bool) {
 	return more
 }
 
-// abandon gives the runner's role back when Indicate has panicked or its
-// goroutine exits: the next sender takes it. What was being delivered is lost.
-func (q *Queue) abandon() {
-	q.from.Drop(&q.batch, packet.ReasonRunnerLost)
+// Abandon gives the runner's role back: the next sender takes it.
+func (q *Queue) Abandon() {
 	q.mu.Lock()
 	q.scheduled = false
 	q.mu.Unlock()

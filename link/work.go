@@ -13,6 +13,9 @@ const deliveriesMax = 16
 // be called by several goroutines at once.
 type Runner interface {
 	RunWork(w *Work) (more bool)
+	// Abandon tells that a Work that owed a run will not do it: its goroutine
+	// has panicked or exits.
+	Abandon()
 }
 
 // Work is what a caller owes after it has let go of all locks: adapters to
@@ -64,6 +67,12 @@ func (w *Work) Wake(ch chan struct{}) { w.wakes = append(w.wakes, ch) }
 // Run does the work and ends w, which must not be used again. It must be
 // called without any lock held.
 func (w *Work) Run() {
+	done := false
+	defer func() {
+		if !done {
+			w.abandon()
+		}
+	}()
 	for {
 		for len(w.flushes) > 0 {
 			last := len(w.flushes) - 1
@@ -77,6 +86,7 @@ func (w *Work) Run() {
 		}
 		w.signal()
 		if w.group != nil && w.ran >= deliveriesMax && w.group.run(w) {
+			done = true
 			return
 		}
 		w.ran++
@@ -86,8 +96,18 @@ func (w *Work) Run() {
 		}
 	}
 	w.signal()
+	done = true
 	w.group, w.ran = nil, 0
 	workPool.Put(w)
+}
+
+// abandon leaves what is owed to others: the next to send on a queue becomes
+// its runner, the next to flush an adapter sends what is there.
+func (w *Work) abandon() {
+	w.signal()
+	for _, r := range w.runners[w.next:] {
+		r.Abandon()
+	}
 }
 
 func (w *Work) pop() Runner {

@@ -350,7 +350,7 @@ func (p *Packet) Clone() *Packet {
 	c := Get()
 	c.copyFacts(p)
 	c.off, c.end = p.off, p.end
-	copy(c.head[p.off:p.end], p.head[p.off:p.end])
+	copy(c.head[:p.end], p.head[:p.end]) // pulled headers too
 	for i := range p.frags[:p.nfrags] {
 		p.frags[i].Chunk.Retain()
 		c.frags[i] = p.frags[i]
@@ -372,6 +372,9 @@ func (c *Packet) copyFacts(p *Packet) {
 func (p *Packet) MakePrivate() {
 	for i := range p.frags[:p.nfrags] {
 		f := &p.frags[i]
+		if f.Chunk.Sole() {
+			continue
+		}
 		c := GetChunk(int(f.Len))
 		n := copy(c.buf, f.Bytes())
 		f.Chunk.Release()
@@ -386,7 +389,7 @@ func (p *Packet) Footprint() int { return footprint + int(p.fragLen) }
 func (p *Packet) releaseFrags(pl *Pool) {
 	for i := range p.frags[:p.nfrags] {
 		f := &p.frags[i]
-		if f.Chunk.refs.Add(-1) == 0 {
+		if f.Chunk.drop() {
 			if pl != nil {
 				pl.putChunk(f.Chunk)
 			} else {

@@ -347,3 +347,28 @@ func TestTupleReverse(t *testing.T) {
 		t.Errorf("reverse of %v is %v", tuple, got)
 	}
 }
+
+// A clone has the headers that have been pulled, too: its Link says where.
+func TestCloneKeepsPulled(t *testing.T) {
+	p := Get()
+	copy(p.Append(20), "ethernet headerIPv4.")
+	p.Link, p.Net = p.Start(), p.Start()+15
+	p.Pull(15)
+	for range 2 { // whatever the pool's memory holds
+		c := p.Clone()
+		if got, want := c.From(c.Link), p.From(p.Link); !bytes.Equal(got, want) {
+			t.Errorf("clone's link header %q, want %q", got, want)
+		}
+		Free(c)
+	}
+	Free(p)
+}
+
+// A chunk that is released once too often is a programmer's mistake.
+func TestChunkOverRelease(t *testing.T) {
+	c := &Chunk{buf: make([]byte, SmallChunk)}
+	c.refs.Store(0)
+	if panics(c.Release) == nil {
+		t.Error("no panic")
+	}
+}

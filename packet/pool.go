@@ -35,9 +35,18 @@ func (c *Chunk) Retain() { c.refs.Add(1) }
 // Release gives a reference back; the last one returns the chunk to the
 // process-wide depot.
 func (c *Chunk) Release() {
-	if c.refs.Add(-1) == 0 {
+	if c.drop() {
 		putChunk(c)
 	}
+}
+
+// drop gives a reference back and reports whether it was the last.
+func (c *Chunk) drop() bool {
+	n := c.refs.Add(-1)
+	if n < 0 {
+		panic("packet: chunk released too often")
+	}
+	return n == 0
 }
 
 // Sole reports whether the caller holds the only reference.
@@ -158,7 +167,7 @@ func (pl *Pool) Chunk(n int) *Chunk {
 // Release gives one reference to c back, returning the chunk to this pool if
 // it was the last.
 func (pl *Pool) Release(c *Chunk) {
-	if c.refs.Add(-1) == 0 {
+	if c.drop() {
 		pl.putChunk(c)
 	}
 }

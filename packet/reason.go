@@ -40,6 +40,7 @@ const (
 	ReasonNeighborRecent   // neighbour did not answer a moment ago
 	ReasonNeighborTable    // neighbour table full
 	ReasonNeighborFlushed  // waiting for a neighbour when the adapter went
+	ReasonNeighborGone     // neighbour forgotten at this moment
 
 	// IP.
 	ReasonIPVersion     // neither IPv4 nor IPv6
@@ -160,6 +161,7 @@ var reasonText = [ReasonCount]string{
 	ReasonNeighborRecent:      "neighbour unreachable still",
 	ReasonNeighborTable:       "neighbour table full",
 	ReasonNeighborFlushed:     "neighbour flushed",
+	ReasonNeighborGone:        "neighbour forgotten",
 	ReasonIPVersion:           "ip version unknown",
 	ReasonIPMalformed:         "ip header malformed",
 	ReasonIPChecksum:          "ip checksum wrong",

@@ -9,8 +9,7 @@
 // trying again may help. [Side] is one direction of a socket: turn, waiter and
 // deadline.
 //
-// A turn is given in order of asking, roughly, and is held while its owner
-// sleeps. It is therefore not a mutex: a goroutine waiting for it sleeps on a
+// A turn is given in the order of asking, and is held while its owner sleeps. It is therefore not a mutex: a goroutine waiting for it sleeps on a
 // channel, which testing/synctest can see.
 //
 // Channels are made when a goroutine first sleeps on them, and belong to their
@@ -25,30 +24,26 @@ import (
 )
 
 // A Turn lets one goroutine at a time do something that may sleep. The zero
-// value is free.
+// value is free. Who waits is given the turn in the order of asking.
 type Turn struct {
-	state atomic.Int32 // 0 free, 1 held, 2 held and perhaps waited for
-	wake  atomic.Pointer[chan struct{}]
+	n    atomic.Int32 // who has it, and who waits
+	wake atomic.Pointer[chan struct{}]
 }
 
 // Take waits until the turn is free and takes it.
 func (t *Turn) Take() {
-	if t.state.CompareAndSwap(0, 1) {
-		return
-	}
-	ch := channel(&t.wake)
-	for t.state.Swap(2) != 0 {
-		<-ch
+	if t.n.Add(1) > 1 {
+		<-channel(&t.wake) // it is handed over
 	}
 }
 
 // TryTake takes the turn if it is free.
-func (t *Turn) TryTake() bool { return t.state.CompareAndSwap(0, 1) }
+func (t *Turn) TryTake() bool { return t.n.CompareAndSwap(0, 1) }
 
 // Give lets the next one have the turn.
 func (t *Turn) Give() {
-	if t.state.Swap(0) == 2 {
-		signal(channel(&t.wake))
+	if t.n.Add(-1) > 0 {
+		channel(&t.wake) <- struct{}{} // has room: only the turn's owner sends
 	}
 }
 

@@ -257,3 +257,34 @@ func BenchmarkWakeNobody(b *testing.B) {
 		Signal(w.Wake())
 	}
 }
+
+// Who sleeps with the turn and wants it again at once lets the other have it.
+func TestTurnIsFair(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var turn Turn
+		var done atomic.Bool
+		had := 0
+		go func() { // sleeps with the turn, gives it, wants it again
+			for !done.Load() {
+				turn.Take()
+				time.Sleep(time.Millisecond)
+				turn.Give()
+			}
+		}()
+		go func() {
+			for !done.Load() {
+				turn.Take()
+				had++
+				time.Sleep(time.Millisecond)
+				turn.Give()
+			}
+		}()
+		time.Sleep(time.Second)
+		done.Store(true)
+		time.Sleep(time.Second)
+		t.Log(had)
+		if had < 100 {
+			t.Errorf("the second goroutine had the turn %d times of 1000", had)
+		}
+	})
+}

@@ -18,13 +18,12 @@ import (
 type Addr struct {
 	Adapter int32
 	Prefix  netip.Prefix // the address with its network's length, not masked
-
-	broadcast netip.Addr // invalid if the network has none
 }
 
 // A Set is an immutable list of addresses. The zero value is empty.
 type Set struct {
 	addrs []Addr
+	bcast []netip.Addr         // of the network of each; invalid if it has none
 	index map[netip.Addr]int32 // address to adapter; nil while addrs is short
 }
 
@@ -42,16 +41,18 @@ func (s *Set) Without(drop func(Addr) bool) *Set {
 }
 
 func newSet(addrs []Addr) *Set {
-	s := &Set{addrs: addrs}
+	s := &Set{addrs: addrs, bcast: make([]netip.Addr, len(addrs))}
 	for i := range addrs {
 		if p := addrs[i].Prefix; p.Addr().Is4() && p.Bits() < 31 {
-			addrs[i].broadcast = lastAddr(p)
+			s.bcast[i] = lastAddr(p)
 		}
 	}
 	if len(addrs) >= indexFrom {
 		s.index = make(map[netip.Addr]int32, len(addrs))
 		for _, a := range addrs {
-			s.index[a.Prefix.Addr()] = a.Adapter
+			if _, dup := s.index[a.Prefix.Addr()]; !dup {
+				s.index[a.Prefix.Addr()] = a.Adapter
+			}
 		}
 	}
 	return s
@@ -75,8 +76,8 @@ func (s *Set) Local(ip netip.Addr) (adapter int32, ok bool) {
 // that adapter has an IPv4 address in (RFC 919). Networks of 31 and 32 bits
 // have none (RFC 3021).
 func (s *Set) Broadcast(adapter int32, ip netip.Addr) bool {
-	for i := range s.addrs {
-		if a := &s.addrs[i]; a.broadcast == ip && a.Adapter == adapter {
+	for i := range s.bcast {
+		if s.bcast[i] == ip && s.addrs[i].Adapter == adapter {
 			return ip.IsValid()
 		}
 	}
@@ -92,34 +93,43 @@ func lastAddr(p netip.Prefix) netip.Addr {
 	return netip.AddrFrom4(b)
 }
 
-// Source chooses the address with which to send to dst through adapter: one in
-// the network of next, the next hop, if there is one, else the adapter's first
-// of that family, else any (RFC 1122 §3.3.4.3, the weak host model). Addresses
-// of link-local scope are taken for link-local destinations only.
+// Source chooses the address with which to send to dst through adapter, when
+// next is the next hop. Of the addresses of dst's family it is dst itself if
+// that is ours, else, in this order of weight: one whose scope fits; one on the
+// adapter (others serve too: the weak host model of RFC 1122 §3.3.4.3); one in
+// the network of next; the one in the smallest network that has dst; the first
+// (RFC 6724 §5, rules 1, 2, 5 and 8). Link-local addresses serve on their own
+// adapter only, and not for destinations beyond the link.
 func (s *Set) Source(adapter int32, dst, next netip.Addr) (src netip.Addr, ok bool) {
-	rank := 0
+	local := dst.IsLinkLocalUnicast() || dst.IsLinkLocalMulticast()
+	rank := -1
 	for i := range s.addrs {
 		a := &s.addrs[i]
 		ip := a.Prefix.Addr()
-		if ip.Is4() != dst.Is4() || ip.IsLoopback() != dst.IsLoopback() {
+		switch {
+		case ip.Is4() != dst.Is4() || ip.IsLoopback() != dst.IsLoopback():
+			continue
+		case ip == dst:
+			return ip, true
+		case ip.IsLinkLocalUnicast() && (a.Adapter != adapter || !local):
 			continue
 		}
-		r := 1
+		r := 0
+		if ip.IsLinkLocalUnicast() == local {
+			r += 1 << 10
+		}
 		if a.Adapter == adapter {
-			r = 2
+			r += 1 << 9
 			if a.Prefix.Contains(next) {
-				r = 3
+				r += 1 << 8
 			}
-		} else if ip.IsLinkLocalUnicast() {
-			continue
 		}
-		r *= 2
-		if ip.Is6() && ip.IsLinkLocalUnicast() == (dst.IsLinkLocalUnicast() || dst.IsLinkLocalMulticast()) {
-			r++ // scope fits
+		if a.Prefix.Contains(dst) {
+			r += a.Prefix.Bits()
 		}
 		if r > rank {
 			src, rank = ip, r
 		}
 	}
-	return src, rank > 0
+	return src, rank >= 0
 }

@@ -172,3 +172,38 @@ func BenchmarkLocal(b *testing.B) {
 		})
 	}
 }
+
+func TestSourceRules(t *testing.T) {
+	for _, test := range []struct {
+		name, set string
+		adapter   int32
+		dst, next string
+		want      string
+	}{
+		{"global dst by a link-local router", "1=fe80::2/64 1=2001:db8::2/64", 1, "2001:db8:1::7", "fe80::1", "2001:db8::2"},
+		{"link-local only, global dst, global elsewhere", "1=fe80::2/64 2=2001:db8::2/64", 1, "2001:db8:1::7", "fe80::1", "2001:db8::2"},
+		{"link-local only, global dst", "1=fe80::2/64", 1, "2001:db8:1::7", "fe80::1", ""},
+		{"own address (RFC 6724 rule 1)", "1=10.0.0.1/24 2=10.1.0.1/24", 3, "10.1.0.1", "10.1.0.1", "10.1.0.1"},
+		{"longest prefix (RFC 6724 rule 8)", "1=10.0.0.1/8 1=10.1.0.1/16", 1, "10.1.0.7", "10.1.0.7", "10.1.0.1"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			got, ok := parse(test.set).Source(test.adapter, netip.MustParseAddr(test.dst), netip.MustParseAddr(test.next))
+			if ok != (test.want != "") || ok && got.String() != test.want {
+				t.Errorf("Source = %v %v, want %s", got, ok, test.want)
+			}
+		})
+	}
+}
+
+// One address on two adapters: the first one's, with few addresses and many.
+func TestLocalTwice(t *testing.T) {
+	ip := netip.MustParseAddr("fe80::1")
+	s := parse("1=fe80::1/64 2=fe80::1/64")
+	few, _ := s.Local(ip)
+	for i := range 10 {
+		s = s.With(Addr{Adapter: 3, Prefix: netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 0, byte(i), 1}), 24)})
+	}
+	if many, _ := s.Local(ip); many != few {
+		t.Errorf("on %d with few addresses, %d with many", few, many)
+	}
+}

@@ -23,12 +23,16 @@
 // keep the entry's pointer with their route and ask for it again once it is
 // [Entry.Gone]. The cache's mutex is a leaf.
 //
-// The number of entries is bounded: beyond the limit the longest unused entry
-// that is not in use goes, and if there is none, the new one is refused.
+// The number of entries is bounded: beyond the limit the longest unused one that
+// is not being resolved goes. Entries being resolved, and failed ones, have half
+// the table at most; beyond that new ones are refused, so that a scan of empty
+// addresses does not drive out live neighbours (RFC 6583).
 package neigh
 
 import (
+	"cmp"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -75,8 +79,9 @@ type Key struct {
 // cache's lock.
 type Sender interface {
 	// Solicit sends a solicitation for k: to all, or to the station mac if that
-	// is not zero. cause is the packet that wants it, nil for a repetition.
-	Solicit(k Key, mac wire.MAC, cause *packet.Packet)
+	// is not zero. src is the source of the packet that wants it, the zero Addr
+	// for a repetition.
+	Solicit(k Key, mac wire.MAC, src netip.Addr)
 	// Unresolved takes a packet whose neighbour did not answer
 	// (ReasonNeighborFailed) or that found the queue full.
 	Unresolved(k Key, p *packet.Packet, r packet.Reason)
@@ -93,8 +98,9 @@ type Entry struct {
 	state    State
 	deadline time.Duration // of the state, Never if it has none
 	tries    int
-	used     time.Duration
 	queue    packet.List
+
+	older, newer *Entry // in the order of use
 }
 
 const (
@@ -128,10 +134,12 @@ func unpack(v uint64) wire.MAC {
 
 // A Cache is a host's neighbours.
 type Cache struct {
-	mu      sync.Mutex // leaf
-	entries map[Key]*Entry
-	limit   int
-	next    time.Duration // earliest deadline, or earlier
+	mu             sync.Mutex // leaf
+	entries        map[Key]*Entry
+	oldest, newest *Entry // in the order of use
+	limit          int
+	idle           int           // entries in FAILED and INCOMPLETE
+	next           time.Duration // earliest deadline, or earlier
 }
 
 // New returns an empty cache of at most limit entries; 0 means EntriesDefault.
@@ -143,53 +151,106 @@ func New(limit int) *Cache {
 }
 
 // Get returns the entry for k, making it if need be; nil if the cache is full.
-func (c *Cache) Get(now time.Duration, k Key) *Entry {
+func (c *Cache) Get(k Key) *Entry {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.get(now, k)
+	return c.get(k)
 }
 
-func (c *Cache) get(now time.Duration, k Key) *Entry {
+func (c *Cache) get(k Key) *Entry {
 	if e := c.entries[k]; e != nil {
 		return e
 	}
-	if len(c.entries) >= c.limit && !c.evict() {
-		return nil
+	switch {
+	case c.idle > 0 && c.idle >= c.limit/2:
+		if !c.evict(func(s State) bool { return s == Failed }) {
+			return nil
+		}
+	case len(c.entries) >= c.limit:
+		if !c.evict(func(s State) bool { return s != Permanent && s != Incomplete }) {
+			return nil
+		}
 	}
-	e := &Entry{key: k, state: Failed, deadline: never, used: now}
+	e := &Entry{key: k, state: Failed, deadline: never}
 	c.entries[k] = e
+	c.idle++
+	c.append(e)
 	return e
 }
 
-// evict removes the longest unused entry that waits for nothing.
-func (c *Cache) evict() bool {
-	var old *Entry
-	for _, e := range c.entries {
-		if e.state == Permanent || !e.queue.Empty() {
-			continue
-		}
-		if old == nil || e.used < old.used || e.used == old.used && e.key.IP.Less(old.key.IP) {
-			old = e
+// evict removes the longest unused entry in one of some states.
+func (c *Cache) evict(may func(State) bool) bool {
+	for e := c.oldest; e != nil; e = e.newer {
+		if may(e.state) {
+			c.remove(e)
+			return true
 		}
 	}
-	if old == nil {
-		return false
-	}
-	c.remove(old)
-	return true
+	return false
 }
 
 func (c *Cache) remove(e *Entry) {
+	c.setState(e, Stale) // not idle any more
+	c.unlink(e)
 	e.mac.Store(0)
 	e.gone.Store(true)
 	delete(c.entries, e.key)
+}
+
+func (c *Cache) setState(e *Entry, s State) {
+	if e.idle() {
+		c.idle--
+	}
+	e.state = s
+	if e.idle() {
+		c.idle++
+	}
+}
+
+func (e *Entry) idle() bool { return e.state == Failed || e.state == Incomplete }
+
+// touch makes e the last used entry.
+func (c *Cache) touch(e *Entry) {
+	if c.newest != e {
+		c.unlink(e)
+		c.append(e)
+	}
+}
+
+func (c *Cache) append(e *Entry) {
+	e.older, e.newer = c.newest, nil
+	if c.newest != nil {
+		c.newest.newer = e
+	} else {
+		c.oldest = e
+	}
+	c.newest = e
+}
+
+func (c *Cache) unlink(e *Entry) {
+	if e.older != nil {
+		e.older.newer = e.newer
+	} else {
+		c.oldest = e.newer
+	}
+	if e.newer != nil {
+		e.newer.older = e.older
+	} else {
+		c.newest = e.older
+	}
+	e.older, e.newer = nil, nil
 }
 
 // Resolve returns the address to send p to. If it is not known, p is taken:
 // it waits for an answer, or goes to s.Unresolved.
 func (c *Cache) Resolve(now time.Duration, e *Entry, p *packet.Packet, s Sender) (mac wire.MAC, ok bool) {
 	c.mu.Lock()
-	e.used = now
+	if e.gone.Load() { // between the caller's look and ours
+		c.mu.Unlock()
+		s.Unresolved(e.key, p, packet.ReasonNeighborGone)
+		return mac, false
+	}
+	c.touch(e)
 	switch e.state {
 	case Permanent, Reachable, Delay, Probe:
 		if e.state == Reachable && now > e.deadline {
@@ -209,11 +270,13 @@ func (c *Cache) Resolve(now time.Duration, e *Entry, p *packet.Packet, s Sender)
 			s.Unresolved(e.key, p, packet.ReasonNeighborRecent)
 			return mac, false
 		}
-		e.state, e.tries = Incomplete, 1
+		c.setState(e, Incomplete)
+		e.tries = 1
 		c.set(e, now+RetransTime)
+		src := p.Src
 		e.queue.Push(p)
 		c.mu.Unlock()
-		s.Solicit(e.key, wire.MAC{}, p)
+		s.Solicit(e.key, wire.MAC{}, src)
 		return mac, false
 	}
 	// INCOMPLETE: keep the newest (RFC 4861 §7.2.2, RFC 1122 §2.3.2.2).
@@ -231,7 +294,8 @@ func (c *Cache) Resolve(now time.Duration, e *Entry, p *packet.Packet, s Sender)
 
 // delay begins the time in which an upper layer may confirm a stale entry.
 func (c *Cache) delay(now time.Duration, e *Entry) {
-	e.state, e.tries = Delay, 0
+	c.setState(e, Delay)
+	e.tries = 0
 	c.set(e, now+DelayTime)
 	e.until.Store(int64(now + DelayTime))
 }
@@ -259,10 +323,11 @@ func (c *Cache) Learn(now time.Duration, k Key, n News, ready *packet.List) wire
 		if !n.Create {
 			return n.MAC
 		}
-		if e = c.get(now, k); e == nil {
+		if e = c.get(k); e == nil {
 			return n.MAC
 		}
 	}
+	c.touch(e)
 	known := e.mac.Load()
 	changed := known != pack(n.MAC)
 	switch {
@@ -279,9 +344,7 @@ func (c *Cache) Learn(now time.Duration, k Key, n News, ready *packet.List) wire
 	e.mac.Store(pack(n.MAC))
 	switch {
 	case n.Solicited:
-		e.state, e.tries = Reachable, 0
-		e.deadline = now + ReachableTime
-		e.until.Store(int64(e.deadline))
+		c.reachable(now, e)
 	case changed || e.state == Incomplete || e.state == Failed:
 		c.stale(e)
 	}
@@ -289,9 +352,18 @@ func (c *Cache) Learn(now time.Duration, k Key, n News, ready *packet.List) wire
 	return n.MAC
 }
 
+// reachable marks an entry that is known to answer.
+func (c *Cache) reachable(now time.Duration, e *Entry) {
+	c.setState(e, Reachable)
+	e.tries = 0
+	e.deadline = now + ReachableTime
+	e.until.Store(int64(e.deadline))
+}
+
 // stale marks an entry whose address is to be verified when next used.
 func (c *Cache) stale(e *Entry) {
-	e.state, e.tries = Stale, 0
+	c.setState(e, Stale)
+	e.tries = 0
 	e.deadline = never
 	e.until.Store(-1)
 }
@@ -300,24 +372,26 @@ func (c *Cache) stale(e *Entry) {
 func (c *Cache) Confirm(now time.Duration, e *Entry) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if e.mac.Load() != 0 && e.state != Permanent {
-		e.state, e.tries = Reachable, 0
-		e.deadline = now + ReachableTime
-		e.until.Store(int64(e.deadline))
+	if e.mac.Load() != 0 && e.state != Permanent && !e.gone.Load() {
+		c.touch(e)
+		c.reachable(now, e)
 	}
 }
 
-// SetPermanent enters an address that is not to be resolved.
-func (c *Cache) SetPermanent(k Key, mac wire.MAC) bool {
+// SetPermanent enters an address that is not to be resolved, and moves the
+// packets that waited for it to ready. It reports false if the cache is full.
+func (c *Cache) SetPermanent(k Key, mac wire.MAC, ready *packet.List) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	e := c.get(0, k)
+	e := c.get(k)
 	if e == nil {
 		return false
 	}
 	e.mac.Store(pack(mac))
-	e.state, e.deadline = Permanent, never
+	c.setState(e, Permanent)
+	e.deadline = never
 	e.until.Store(int64(never))
+	ready.Append(&e.queue)
 	return true
 }
 
@@ -328,59 +402,63 @@ func (c *Cache) Deadline() time.Duration {
 	return c.next
 }
 
-// Timeout repeats and gives up solicitations that are due.
+// Timeout repeats and gives up solicitations that are due, in the order of
+// their neighbours' last use.
 func (c *Cache) Timeout(now time.Duration, s Sender) {
 	type ask struct {
 		k   Key
 		mac wire.MAC
 	}
+	type loss struct {
+		k Key
+		l packet.List
+	}
 	var asks []ask
-	var lost []*Entry
-	var lists []packet.List
+	var losses []loss
 	c.mu.Lock()
 	c.next = never
-	for _, e := range c.entries {
-		if e.state == Reachable || e.deadline == never {
+	for e := c.oldest; e != nil; {
+		at := e
+		e = e.newer // at may be removed
+		if at.state == Reachable || at.deadline == never {
 			continue
 		}
-		if now < e.deadline {
-			c.next = min(c.next, e.deadline)
+		if now < at.deadline {
+			c.next = min(c.next, at.deadline)
 			continue
 		}
-		switch e.state {
+		switch at.state {
 		case Incomplete, Probe, Delay:
-			if e.tries >= solicitsMax {
-				e.state = Failed
-				e.mac.Store(0)
-				c.set(e, now+failedTime)
-				lost = append(lost, e)
-				lists = append(lists, e.queue)
-				e.queue = packet.List{}
+			if at.tries >= solicitsMax {
+				c.setState(at, Failed)
+				at.mac.Store(0)
+				c.set(at, now+failedTime)
+				losses = append(losses, loss{at.key, at.queue})
+				at.queue = packet.List{}
 				continue
 			}
-			if e.state == Delay {
-				e.state = Probe
+			if at.state == Delay {
+				c.setState(at, Probe)
 			}
-			e.tries++
-			c.set(e, now+RetransTime)
-			e.until.Store(int64(never)) // usable, if it was, until it fails
-			a := ask{k: e.key}
-			if e.state == Probe {
-				a.mac = unpack(e.mac.Load())
+			at.tries++
+			c.set(at, now+RetransTime)
+			at.until.Store(int64(never)) // usable, if it was, until it fails
+			a := ask{k: at.key}
+			if at.state == Probe {
+				a.mac = unpack(at.mac.Load())
 			}
 			asks = append(asks, a)
 		case Failed:
-			c.remove(e)
+			c.remove(at)
 		}
 	}
 	c.mu.Unlock()
-	sortBy(asks, func(a ask) Key { return a.k })
 	for _, a := range asks {
-		s.Solicit(a.k, a.mac, nil)
+		s.Solicit(a.k, a.mac, netip.Addr{})
 	}
-	for i, e := range lost {
-		for p := lists[i].Pop(); p != nil; p = lists[i].Pop() {
-			s.Unresolved(e.key, p, packet.ReasonNeighborFailed)
+	for i := range losses {
+		for p := losses[i].l.Pop(); p != nil; p = losses[i].l.Pop() {
+			s.Unresolved(losses[i].k, p, packet.ReasonNeighborFailed)
 		}
 	}
 }
@@ -392,15 +470,25 @@ type Info struct {
 	State State
 }
 
-// All returns the entries by adapter and address.
-func (c *Cache) All() []Info {
+// All returns the entries as they are at the instant now, by adapter and
+// address.
+func (c *Cache) All(now time.Duration) []Info {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	all := make([]Info, 0, len(c.entries))
-	for _, e := range c.entries {
-		all = append(all, Info{e.key, unpack(e.mac.Load()), e.state})
+	for e := c.oldest; e != nil; e = e.newer {
+		i := Info{e.key, unpack(e.mac.Load()), e.state}
+		if e.state == Reachable && now > e.deadline {
+			i.State = Stale
+		}
+		all = append(all, i)
 	}
-	sortBy(all, func(i Info) Key { return i.Key })
+	slices.SortFunc(all, func(a, b Info) int {
+		if c := cmp.Compare(a.Adapter, b.Adapter); c != 0 {
+			return c
+		}
+		return a.IP.Compare(b.IP)
+	})
 	return all
 }
 
@@ -409,10 +497,12 @@ func (c *Cache) All() []Info {
 func (c *Cache) Flush(adapter int32, l *packet.List) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for _, e := range c.entries {
-		if adapter == 0 || e.key.Adapter == adapter {
-			l.Append(&e.queue)
-			c.remove(e)
+	for e := c.oldest; e != nil; {
+		at := e
+		e = e.newer
+		if adapter == 0 || at.key.Adapter == adapter {
+			l.Append(&at.queue)
+			c.remove(at)
 		}
 	}
 }

@@ -38,11 +38,12 @@ type world struct {
 	c      *Cache
 	e      *Entry
 	events []string
+	now    time.Duration // of the last step
 }
 
 func newWorld(limit int) *world {
 	w := &world{c: New(limit)}
-	w.e = w.c.Get(0, key(1))
+	w.e = w.c.Get(key(1))
 	return w
 }
 
@@ -57,9 +58,9 @@ func (w *world) take() string {
 	return s
 }
 
-func (w *world) Solicit(k Key, mac wire.MAC, cause *packet.Packet) {
+func (w *world) Solicit(k Key, mac wire.MAC, src netip.Addr) {
 	s := "ask " + macName(mac)
-	if cause != nil {
+	if src.IsValid() {
 		s += " for a packet"
 	}
 	w.name(k, s)
@@ -79,7 +80,7 @@ func (w *world) name(k Key, s string) {
 }
 
 func (w *world) state(k Key) string {
-	for _, i := range w.c.All() {
+	for _, i := range w.c.All(w.now) {
 		if i.Key == k {
 			return i.State.String()
 		}
@@ -89,9 +90,13 @@ func (w *world) state(k Key) string {
 
 // do performs one step of a script.
 func (w *world) do(now time.Duration, words []string) {
+	w.now = now
+	var ready packet.List
+	defer ready.Free()
 	switch words[0] {
 	case "resolve":
 		p := packet.Get()
+		p.Src = key(99).IP
 		if mac, ok := w.c.Resolve(now, w.e, p, w); ok {
 			w.note("send to %s", macName(mac))
 			packet.Free(p)
@@ -105,11 +110,11 @@ func (w *world) do(now time.Duration, words []string) {
 	case "confirm":
 		w.c.Confirm(now, w.e)
 	case "permanent":
-		if !w.c.SetPermanent(key(1), macs[words[1]]) {
+		if !w.c.SetPermanent(key(1), macs[words[1]], &ready) {
 			w.note("refused")
 		}
 	case "get":
-		w.e = w.c.Get(now, key(1))
+		w.e = w.c.Get(key(1))
 	case "gone":
 		w.note("%v", w.e.Gone())
 	case "deadline":
@@ -214,14 +219,14 @@ func TestScripts(t *testing.T) {
 
 		{"reachable for 30 s", reachable + `
 			30500ms fast -> REACHABLE, send to a
-			30501ms fast -> REACHABLE
+			30501ms fast -> STALE
 			30501ms resolve -> DELAY, send to a
 			30501ms fast -> DELAY, send to a
 		`},
 		{"a solicited answer renews", reachable + `
 			20s news a solicited -> REACHABLE
 			50s fast -> REACHABLE, send to a
-			50001ms fast -> REACHABLE
+			50001ms fast -> STALE
 		`},
 		{"confirmed by an upper layer", reachable + `
 			20s confirm -> REACHABLE
@@ -421,58 +426,61 @@ func TestQueue(t *testing.T) {
 }
 
 // Beyond the limit the longest unused entry goes, unless it is permanent or
-// packets wait for it; if there is none the new one is refused.
+// being resolved.
 func TestLimit(t *testing.T) {
 	w := &world{c: New(4)}
-	get := func(now time.Duration, i int) *Entry { return w.c.Get(now, key(i)) }
+	var ready packet.List
+	learn := func(i int) { w.c.Learn(0, key(i), News{MAC: macs["a"], Create: true}, &ready) }
 	here := func() (s []int) {
-		for _, i := range w.c.All() {
+		for _, i := range w.c.All(0) {
 			s = append(s, int(i.IP.As4()[3]))
 		}
 		return s
 	}
-	get(4, 4)
-	get(2, 2)
-	get(1, 1)
-	three := get(3, 3)
-	w.c.SetPermanent(key(1), macs["a"])
-	if get(5, 2) == nil || get(5, 5) == nil || three.Gone() {
-		t.Fatal("not found, or the wrong one went")
+	for i := 1; i <= 4; i++ {
+		learn(i)
 	}
-	if got := here(); !slices.Equal(got, []int{1, 3, 4, 5}) {
+	w.c.SetPermanent(key(1), macs["a"], &ready)
+	learn(2) // used again
+	learn(5) // instead of 3
+	if got := here(); !slices.Equal(got, []int{1, 2, 4, 5}) {
 		t.Fatalf("left are %v", got)
 	}
-	w.c.Resolve(6, three, packet.Get(), w)
-	get(7, 6) // instead of 4
-	get(8, 7) // instead of 5
-	if got := here(); !slices.Equal(got, []int{1, 3, 6, 7}) {
+	w.c.Resolve(0, w.c.Get(key(6)), packet.Get(), w) // instead of 4
+	w.c.Resolve(0, w.c.Get(key(7)), packet.Get(), w) // instead of 2
+	if got := here(); !slices.Equal(got, []int{1, 5, 6, 7}) {
 		t.Fatalf("left are %v", got)
 	}
-	w.c.Resolve(9, get(9, 6), packet.Get(), w)
-	w.c.Resolve(9, get(9, 7), packet.Get(), w)
-	if e := get(10, 8); e != nil {
-		t.Fatal("none could go, but one was made")
+	if w.c.Get(key(8)) != nil {
+		t.Fatal("half the table is being resolved, but one more was taken")
 	}
-	if w.c.SetPermanent(key(9), macs["a"]) {
+	if w.c.SetPermanent(key(9), macs["a"], &ready) {
 		t.Error("a permanent entry beyond the limit")
 	}
-	var ready packet.List
-	w.c.Learn(10, key(9), News{MAC: macs["a"], Create: true}, &ready)
-	if got := here(); !slices.Equal(got, []int{1, 3, 6, 7}) || !ready.Empty() {
+	learn(9)
+	if got := here(); !slices.Equal(got, []int{1, 5, 6, 7}) || !ready.Empty() {
+		t.Fatalf("left are %v", got)
+	}
+	for i := range 4 {
+		w.c.Timeout(time.Duration(i)*RetransTime, w)
+	}
+	if w.c.Get(key(8)) == nil { // instead of 6, which has failed
+		t.Fatal("failed entries do not give way")
+	}
+	if got := here(); !slices.Equal(got, []int{1, 5, 7, 8}) {
 		t.Fatalf("left are %v", got)
 	}
 	var l packet.List
 	w.c.Flush(0, &l)
-	if l.Len() != 3 || len(here()) != 0 {
+	if l.Len() != 0 || len(here()) != 0 {
 		t.Errorf("%d flushed, %v left", l.Len(), here())
 	}
-	l.Free()
 }
 
 // Flush of one adapter leaves the others'.
 func TestFlushAdapter(t *testing.T) {
 	w := newWorld(0)
-	two := w.c.Get(0, Key{Adapter: 2, IP: key(1).IP})
+	two := w.c.Get(Key{Adapter: 2, IP: key(1).IP})
 	w.c.Resolve(0, w.e, packet.Get(), w)
 	w.c.Resolve(0, two, packet.Get(), w)
 	var l packet.List
@@ -482,24 +490,25 @@ func TestFlushAdapter(t *testing.T) {
 	}
 	w.c.Flush(9, &l)
 	w.c.Flush(1, &l)
-	if l.Len() != 2 || len(w.c.All()) != 0 {
+	if l.Len() != 2 || len(w.c.All(w.now)) != 0 {
 		t.Errorf("%d flushed", l.Len())
 	}
 	l.Free()
 }
 
-// Solicitations that are due together leave in the order of their keys, so
+// Solicitations that are due together leave in the order of use, so
 // that the same world sends the same packets.
 func TestSolicitOrder(t *testing.T) {
 	for range 5 {
 		w := &world{c: New(0)}
-		for _, i := range rand.Perm(20) {
-			w.c.Resolve(0, w.c.Get(0, key(2+i)), packet.Get(), w)
+		order := rand.Perm(20)
+		for _, i := range order {
+			w.c.Resolve(0, w.c.Get(key(2+i)), packet.Get(), w)
 		}
 		w.take()
 		w.c.Timeout(RetransTime, w)
 		var want []string
-		for i := range 20 {
+		for _, i := range order {
 			want = append(want, key(2+i).IP.String()+" ask all")
 		}
 		if got := w.take(); got != strings.Join(want, ", ") {
@@ -523,7 +532,7 @@ func TestFollowDeadline(t *testing.T) {
 	some := func() time.Duration { return time.Duration(r.IntN(3000)) * time.Millisecond }
 	step := func() {
 		k := key(r.IntN(30))
-		e := w.c.Get(now, k)
+		e := w.c.Get(k)
 		switch r.IntN(4) {
 		case 0, 1:
 			if e == nil {
@@ -545,8 +554,8 @@ func TestFollowDeadline(t *testing.T) {
 	}
 	for range 3000 {
 		step()
-		if len(w.c.All()) > 16 {
-			t.Fatalf("seed %d: %d entries", seed, len(w.c.All()))
+		if len(w.c.All(w.now)) > 16 {
+			t.Fatalf("seed %d: %d entries", seed, len(w.c.All(w.now)))
 		}
 		next := now + some()
 		for d := w.c.Deadline(); d <= next; d = w.c.Deadline() {
@@ -576,7 +585,7 @@ func TestFollowDeadline(t *testing.T) {
 // silent is a sender for many goroutines.
 type silent struct{}
 
-func (silent) Solicit(Key, wire.MAC, *packet.Packet) {}
+func (silent) Solicit(Key, wire.MAC, netip.Addr) {}
 func (silent) Unresolved(_ Key, p *packet.Packet, r packet.Reason) {
 	packet.Drop(p, r)
 }
@@ -586,8 +595,8 @@ func TestConcurrently(t *testing.T) {
 	packet.Account(true)
 	defer packet.Account(false)
 	c := New(8)
-	e := c.Get(0, key(1))
-	c.SetPermanent(key(1), macs["a"])
+	e := c.Get(key(1))
+	c.SetPermanent(key(1), macs["a"], new(packet.List))
 	var wg sync.WaitGroup
 	for g := range 4 {
 		wg.Go(func() {
@@ -602,7 +611,7 @@ func TestConcurrently(t *testing.T) {
 				switch r.IntN(5) {
 				case 0:
 					p := packet.Get()
-					if other := c.Get(now, k); other == nil {
+					if other := c.Get(k); other == nil {
 						packet.Free(p)
 					} else if _, ok := c.Resolve(now, other, p, silent{}); ok {
 						packet.Free(p)
@@ -612,10 +621,10 @@ func TestConcurrently(t *testing.T) {
 					c.Learn(now, k, News{MAC: macs["b"], Solicited: true, Override: true, Create: true}, &ready)
 					ready.Free()
 				case 2:
-					c.SetPermanent(key(1), macs[[]string{"a", "b"}[r.IntN(2)]])
+					c.SetPermanent(key(1), macs[[]string{"a", "b"}[r.IntN(2)]], new(packet.List))
 				case 3:
 					c.Deadline()
-					c.All()
+					c.All(0)
 				case 4:
 					c.Confirm(now, e)
 				}
@@ -641,7 +650,7 @@ func TestStateText(t *testing.T) {
 
 func TestAllocs(t *testing.T) {
 	w := newWorld(0)
-	w.c.SetPermanent(key(1), macs["a"])
+	w.c.SetPermanent(key(1), macs["a"], new(packet.List))
 	p := packet.Get()
 	defer packet.Free(p)
 	if n := testing.AllocsPerRun(100, func() {
@@ -656,7 +665,7 @@ func TestAllocs(t *testing.T) {
 func BenchmarkMAC(b *testing.B) {
 	b.ReportAllocs()
 	w := newWorld(0)
-	w.c.SetPermanent(key(1), macs["a"])
+	w.c.SetPermanent(key(1), macs["a"], new(packet.List))
 	for b.Loop() {
 		w.e.MAC(1)
 	}
@@ -665,7 +674,7 @@ func BenchmarkMAC(b *testing.B) {
 func BenchmarkResolve(b *testing.B) {
 	b.ReportAllocs()
 	w := newWorld(0)
-	w.c.SetPermanent(key(1), macs["a"])
+	w.c.SetPermanent(key(1), macs["a"], new(packet.List))
 	p := packet.Get()
 	for b.Loop() {
 		w.c.Resolve(1, w.e, p, w)
@@ -677,6 +686,95 @@ func BenchmarkEvict(b *testing.B) {
 	b.ReportAllocs()
 	c := New(0)
 	for i := 0; b.Loop(); i++ {
-		c.Get(time.Duration(i), key(i%60000))
+		c.Get(key(i % 60000))
+	}
+}
+
+// An entry may go between the caller's look at Gone and Resolve.
+func TestGone(t *testing.T) {
+	for _, state := range []string{"REACHABLE", "FAILED"} {
+		packet.Account(true)
+		w := newWorld(0)
+		if state == "REACHABLE" {
+			w.do(0, strings.Fields("news a solicited"))
+		}
+		var l packet.List
+		w.c.Flush(0, &l)
+		p := packet.Get()
+		mac, ok := w.c.Resolve(time.Second, w.e, p, w)
+		if ok && mac.IsZero() {
+			t.Errorf("%s: sends to %v", state, mac)
+		}
+		if ok {
+			packet.Free(p)
+		}
+		for d := w.c.Deadline(); d != never; d = w.c.Deadline() {
+			w.c.Timeout(d, w)
+		}
+		if n, _ := packet.Live(); n != 0 {
+			t.Errorf("%s: %d packets wait for ever", state, n)
+		}
+		packet.Account(false)
+	}
+}
+
+func TestPermanentReleasesQueue(t *testing.T) {
+	packet.Account(true)
+	defer packet.Account(false)
+	w := newWorld(0)
+	w.do(0, []string{"resolve"})
+	w.do(0, []string{"permanent", "a"})
+	for d := w.c.Deadline(); d != never; d = w.c.Deadline() {
+		w.c.Timeout(d, w)
+	}
+	if n, _ := packet.Live(); n != 0 {
+		t.Errorf("%d packets wait for ever", n)
+	}
+}
+
+func TestUnresolvedOrder(t *testing.T) {
+	w := &world{c: New(0)}
+	order := rand.Perm(20)
+	for _, i := range order {
+		w.c.Resolve(0, w.c.Get(key(2+i)), packet.Get(), w)
+	}
+	for i := range 3 {
+		w.take()
+		w.c.Timeout(time.Duration(i+1)*time.Second, w)
+	}
+	var want []string
+	for _, i := range order {
+		want = append(want, key(2+i).IP.String()+" neighbour unreachable")
+	}
+	if got := w.take(); got != strings.Join(want, ", ") {
+		t.Errorf("got %s", got)
+	}
+}
+
+// Confirmed means used: the idle entry is to go.
+func TestEvictNotConfirmed(t *testing.T) {
+	w := &world{c: New(2)}
+	busy := w.c.Get(key(1))
+	w.do(0, strings.Fields("news a solicited"))
+	idle := w.c.Get(key(2))
+	for i := range 10 {
+		now := time.Duration(i) * 10 * time.Second
+		busy.MAC(now)
+		w.c.Confirm(now, busy)
+	}
+	w.c.Get(key(3))
+	if busy.Gone() || !idle.Gone() {
+		t.Errorf("gone: busy %v, idle %v", busy.Gone(), idle.Gone())
+	}
+}
+
+// The state shown is the state it has.
+func TestAllShowsStale(t *testing.T) {
+	w := newWorld(0)
+	w.do(0, strings.Fields("news a solicited"))
+	w.c.Timeout(time.Hour, w)
+	w.now = time.Hour
+	if got := w.state(key(1)); got != "STALE" {
+		t.Errorf("an hour later: %s", got)
 	}
 }

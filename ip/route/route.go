@@ -106,19 +106,25 @@ func (n *node) collect(all []Route) []Route {
 }
 
 // With returns a table that has r too. A route of the same prefix, next hop
-// and adapter is replaced.
+// and adapter is replaced, in its place if the metric is the same.
 func (t *Table) With(r Route) *Table {
+	if !r.Dst.IsValid() {
+		panic("route: With: the destination is not a prefix")
+	}
 	r.Dst = r.Dst.Masked()
 	next, root := t.change(r.Dst)
 	added := 1
 	*root = (*root).insert(r.Dst, func(routes []Route) []Route {
-		routes = slices.DeleteFunc(slices.Clone(routes), func(o Route) bool {
-			same := o.Via == r.Via && o.Adapter == r.Adapter
-			if same {
-				added = 0
+		routes = slices.Clone(routes)
+		same := func(o Route) bool { return o.Via == r.Via && o.Adapter == r.Adapter }
+		if i := slices.IndexFunc(routes, same); i >= 0 {
+			added = 0
+			if routes[i].Metric == r.Metric {
+				routes[i] = r
+				return routes
 			}
-			return same
-		})
+			routes = slices.Delete(routes, i, i+1)
+		}
 		i, _ := slices.BinarySearchFunc(routes, r, func(a, b Route) int {
 			if a.Metric <= b.Metric {
 				return -1

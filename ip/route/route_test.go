@@ -192,7 +192,8 @@ func TestTable(t *testing.T) {
 	}
 }
 
-// Among equal routes the older wins; a replacement goes behind its equals.
+// Among equal routes the older wins; a replacement takes the place of what it
+// replaces, unless its metric is another.
 func TestEqualMetrics(t *testing.T) {
 	one := Route{Dst: prefix("10.0.0.0/8"), Adapter: 1}
 	two := Route{Dst: prefix("10.0.0.0/8"), Adapter: 2}
@@ -201,7 +202,7 @@ func TestEqualMetrics(t *testing.T) {
 		t.Errorf("%v wins", r)
 	}
 	one.Source = addr("10.9.9.9")
-	if r, _ := table.With(one).Lookup(addr("10.1.1.1")); r != two {
+	if r, _ := table.With(one).Lookup(addr("10.1.1.1")); r != one {
 		t.Errorf("%v wins", r)
 	}
 	one.Metric = 7
