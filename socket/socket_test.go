@@ -282,7 +282,7 @@ func TestTurnIsFair(t *testing.T) {
 		time.Sleep(time.Second)
 		done.Store(true)
 		time.Sleep(time.Second)
-		t.Log(had)
+		synctest.Wait()
 		if had < 100 {
 			t.Errorf("the second goroutine had the turn %d times of 1000", had)
 		}
