@@ -190,17 +190,21 @@ func (s *tcpSocket) touchIf(ln *lane) {
 // giveRead ends a reader's turn. Packets that were taken and not read are
 // freed by whoever has the turn after Close.
 func (c *TCPConn) giveRead() {
-	c.sock().rd.Give()
-	if c.sock().closed.Load() {
-		c.purge()
+	s := c.sock()
+	s.rd.Give()
+	if s.closed.Load() {
+		s.purge()
 	}
 }
 
-func (c *TCPConn) purge() {
-	if c.sock().rd.TryTake() {
-		c.sock().rq.Free()
-		c.sock().left = 0
-		c.sock().rd.Give()
+// purge frees what has been taken and not read, unless a reader has the turn,
+// who then does it.
+func (s *tcpSocket) purge() {
+	s.closed.Store(true)
+	if s.rd.TryTake() {
+		s.rq.Free()
+		s.left = 0
+		s.rd.Give()
 	}
 }
 
@@ -438,8 +442,7 @@ func (c *TCPConn) Close() error {
 		s.touch(ln)
 	}
 	ln.unlock(nil)
-	s.closed.Store(true)
-	c.purge()
+	s.purge()
 	return nil
 }
 

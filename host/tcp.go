@@ -318,6 +318,7 @@ func (s *tcpSocket) closeLocked(ln *lane) {
 	if s.gone {
 		s.conn.FreeBuffers()
 	}
+	s.purge()
 }
 
 // tcpError tells a connection of an ICMP error about one of its segments. It
