@@ -33,6 +33,12 @@ func Probe() []Check {
 // Ports returns nothing.
 func (*Machine) Ports() []link.Miniport { return nil }
 
+// Name returns nothing.
+func (*Machine) Name() string { return "" }
+
+// PID returns 0.
+func (*Machine) PID() int { return 0 }
+
 // Done returns nil.
 func (*Machine) Done() <-chan struct{} { return nil }
 
@@ -44,6 +50,9 @@ func (*Machine) Exec(context.Context, Cmd) (*Process, error) { return nil, ErrUn
 
 // PID returns 0.
 func (*Process) PID() int { return 0 }
+
+// Done returns nil.
+func (*Process) Done() <-chan struct{} { return nil }
 
 // Signal returns an error.
 func (*Process) Signal(os.Signal) error { return ErrUnsupported }

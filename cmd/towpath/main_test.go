@@ -1,0 +1,42 @@
+package main
+
+import (
+	"os/exec"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/towpath/towpath/internal/testenv"
+	"github.com/towpath/towpath/lab/machine"
+)
+
+func TestMain(m *testing.M) {
+	machine.Init()
+	testscript.Main(m, map[string]func(){"towpath": main})
+}
+
+// TestScripts runs the scripts in testdata.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{Dir: "testdata"})
+}
+
+// TestMachineScripts runs those that need machines and real programs.
+func TestMachineScripts(t *testing.T) {
+	testenv.NeedsUserNS(t)
+	testenv.NeedsTool(t, "ping", "curl", "tcpdump")
+	testscript.Run(t, testscript.Params{Dir: "testdata/machine"})
+}
+
+// TestStaticBinary: the program is to run anywhere.
+func TestStaticBinary(t *testing.T) {
+	testenv.NeedsTool(t, "go")
+	file := t.TempDir() + "/towpath"
+	c := exec.Command("go", "build", "-o", file, ".")
+	c.Env = append(c.Environ(), "CGO_ENABLED=0")
+	if out, err := c.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if out, err := exec.Command(file, "version").Output(); err != nil || len(out) == 0 {
+		t.Errorf("%q, %v", out, err)
+	}
+}

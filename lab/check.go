@@ -1,0 +1,129 @@
+package lab
+
+import (
+	"net/netip"
+	"strings"
+)
+
+// check finds the mistakes that show only when the whole file has been read.
+func (d *diagnostics) check(s *Spec) {
+	d.checkNames(s)
+	d.checkAddresses(s)
+	for _, n := range s.Nodes {
+		for _, i := range n.Interfaces {
+			if i.Link == nil && len(d.errors) == 0 {
+				d.errorf(i.Pos, "interface %s is on no link; add one to links, {endpoints: [\"%s\", \"NODE:INTERFACE\"]}, or take it out", i, i)
+			}
+		}
+		for _, r := range n.Routes {
+			d.checkRoute(s, n, r)
+		}
+	}
+}
+
+func (d *diagnostics) checkNames(s *Spec) {
+	seen := map[string]*Node{}
+	for _, n := range s.Nodes {
+		key := strings.ToLower(n.Name)
+		if o := seen[key]; o != nil {
+			d.errorf(n.Pos, "node %s has the name of %s on line %d, for names are not case sensitive; write another", n.Name, o.Name, o.Line)
+		}
+		seen[key] = n
+	}
+}
+
+func (d *diagnostics) checkAddresses(s *Spec) {
+	type owner struct {
+		i *Interface
+		p Pos
+	}
+	seen := map[netip.Addr]owner{}
+	for _, n := range s.Nodes {
+		for _, i := range n.Interfaces {
+			for _, a := range i.Addresses {
+				if o, dup := seen[a.Addr()]; dup {
+					d.errorf(a.Pos, "address %s is that of %s on line %d already; write another", a.Addr(), o.i, o.p.Line)
+					continue
+				}
+				seen[a.Addr()] = owner{i, a.Pos}
+			}
+		}
+	}
+}
+
+// checkLink looks at the ends of a link together.
+func (d *diagnostics) checkLink(l *Link) {
+	a, b := l.Ends[0], l.Ends[1]
+	common, six := len(a.Addresses) == 0 || len(b.Addresses) == 0, false
+	for _, x := range a.Addresses {
+		for _, y := range b.Addresses {
+			common = common || x.Masked() == y.Masked()
+		}
+	}
+	for _, i := range l.Ends {
+		for _, x := range i.Addresses {
+			six = six || x.Addr().Is6()
+		}
+	}
+	if !common {
+		d.errorf(l.Pos, "%s (%s) and %s (%s) have no network in common; give both ends addresses of one network", a, a.Addresses[0], b, b.Addresses[0])
+	}
+	if six && l.MTU > 0 && l.MTU < mtuMin6 {
+		d.errorf(l.Pos, "MTU %d is too small for IPv6, which the link carries; write %d or more", l.MTU, mtuMin6)
+	}
+}
+
+// checkRoute makes sure that a route's next hop is a neighbour.
+func (d *diagnostics) checkRoute(s *Spec, n *Node, r Route) {
+	i, own, ok := n.network(r.Via)
+	if !ok {
+		if len(n.Interfaces) == 0 {
+			d.errorf(r.Pos, "via %s cannot be reached: node %s has no addresses", r.Via, n.Name)
+			return
+		}
+		where := ""
+		for _, i := range n.Interfaces {
+			for _, a := range i.Addresses {
+				if where != "" {
+					where += ", "
+				}
+				where += a.Masked().String()
+			}
+		}
+		if where == "" {
+			return // its addresses are wrong; that has been said
+		}
+		d.errorf(r.Pos, "via %s is on no network of %s; write a router's address in %s", r.Via, n.Name, where)
+		return
+	}
+	if own.Addr() == r.Via {
+		d.errorf(r.Pos, "via %s is %s itself; write the router's address", r.Via, i)
+		return
+	}
+	if i.Link == nil {
+		return // that has been said, or will be
+	}
+	peer := i.Link.Peer(i)
+	for _, a := range peer.Addresses {
+		if a.Addr() == r.Via {
+			if !peer.Node.Forward && !peer.Node.broken {
+				d.warnf(r.Pos, "%s does not forward packets, so nothing goes beyond it; write forward: true in node %s", peer.Node.Name, peer.Node.Name)
+			}
+			return
+		}
+	}
+	for _, o := range s.Nodes {
+		for _, oi := range o.Interfaces {
+			for _, a := range oi.Addresses {
+				if a.Addr() == r.Via {
+					d.errorf(r.Pos, "via %s is %s, which is not on the link of %s; write the address of %s", r.Via, oi, i, peer)
+					return
+				}
+			}
+		}
+	}
+	if len(peer.Addresses) == 0 {
+		return
+	}
+	d.errorf(r.Pos, "via %s is nobody's address; at the other end of the link is %s with %s", r.Via, peer, peer.Addresses[0].Addr())
+}

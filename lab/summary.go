@@ -1,0 +1,155 @@
+package lab
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/towpath/towpath/capture"
+	"github.com/towpath/towpath/packet"
+)
+
+// A Summary is what has happened in a lab.
+type Summary struct {
+	Results []Result
+	Links   []LinkSummary
+	Nodes   []NodeSummary
+}
+
+// LinkSummary counts the packets of a link.
+type LinkSummary struct {
+	Link    *Link
+	Packets [2]uint64 // from each end; a super-segment is one
+	File    string    // of the capture; empty: none
+	Capture capture.Stats
+}
+
+// NodeSummary counts the packets that a host dropped. What a machine's kernel
+// drops is not known here.
+type NodeSummary struct {
+	Node      *Node
+	Forwarded uint64
+	Drops     packet.Counters
+}
+
+// Summary returns what has happened until now, or until the lab was closed.
+func (n *Net) Summary() Summary {
+	n.mu.Lock()
+	closed, s := n.closed, n.summary
+	n.mu.Unlock()
+	if closed {
+		return s
+	}
+	return n.count()
+}
+
+func (n *Net) count() (s Summary) {
+	n.mu.Lock()
+	s.Results = append(s.Results, n.results...)
+	n.mu.Unlock()
+	for _, w := range n.wires {
+		a := w.adapter.Stats()
+		l := LinkSummary{Link: w.link}
+		l.Packets[w.from], l.Packets[1-w.from] = a.TxPackets, a.RxPackets
+		if w.tap != nil {
+			l.File, l.Capture = w.file.Name(), w.tap.Stats()
+		}
+		s.Links = append(s.Links, l)
+	}
+	for _, node := range n.spec.Nodes {
+		if h := n.hosts[node.Name]; h != nil {
+			s.Nodes = append(s.Nodes, NodeSummary{node, h.Stats().Forwarded, h.Drops()})
+		}
+	}
+	return s
+}
+
+// Describe writes what a lab consists of.
+func (s *Spec) Describe(w io.Writer) {
+	fmt.Fprintf(w, "lab %s: %s, %s\n", s.Name, plural(len(s.Nodes), "node"), plural(len(s.Links), "link"))
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, n := range s.Nodes {
+		kind := n.Kind.String()
+		if n.Forward {
+			kind += ", router"
+		}
+		var has []string
+		for _, i := range n.Interfaces {
+			for _, a := range i.Addresses {
+				has = append(has, i.Name+" "+a.String())
+			}
+		}
+		for _, c := range n.Serve {
+			has = append(has, "serves "+c.Text)
+		}
+		fmt.Fprintf(t, "  %s\t%s\t%s\n", n.Name, kind, strings.Join(has, ", "))
+	}
+	t.Flush()
+	for _, l := range s.Links {
+		mtu := ""
+		if l.MTU != mtuDefault {
+			mtu = fmt.Sprintf(", MTU %d", l.MTU)
+		}
+		fmt.Fprintf(w, "  %v%s\n", l, mtu)
+	}
+}
+
+// Print writes a summary.
+func (s *Summary) Print(w io.Writer) {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	if len(s.Results) > 0 {
+		fmt.Fprintln(t, "commands")
+	}
+	for _, r := range s.Results {
+		end := "ok"
+		if r.Err != nil {
+			end = "FAILED: " + strings.ReplaceAll(r.Err.Error(), "\n", "; ")
+		}
+		fmt.Fprintf(t, "  %s\t%s\t%v\t%s\n", r.Node, r.Command, r.Took.Round(time.Millisecond), end)
+	}
+	t.Flush()
+	fmt.Fprintln(t, "links\t->\t<-\tcaptured in")
+	for _, l := range s.Links {
+		file := "-"
+		if l.File != "" {
+			file = fmt.Sprintf("%s (%s", l.File, plural(int(l.Capture.Written), "packet"))
+			if l.Capture.Dropped > 0 {
+				file += fmt.Sprintf(", %d LOST", l.Capture.Dropped)
+			}
+			file += ")"
+		}
+		fmt.Fprintf(t, "  %v\t%d\t%d\t%s\n", l.Link, l.Packets[0], l.Packets[1], file)
+	}
+	t.Flush()
+	fmt.Fprintln(t, "hosts")
+	for _, n := range s.Nodes {
+		fmt.Fprintf(t, "  %s\tforwarded %d\tdropped %s\n", n.Node.Name, n.Forwarded, drops(&n.Drops))
+	}
+	if len(s.Nodes) == 0 {
+		fmt.Fprintln(t, "  none")
+	}
+	t.Flush()
+}
+
+// drops lists counters by reason.
+func drops(c *packet.Counters) string {
+	var all []string
+	for r, n := range c {
+		if n > 0 {
+			all = append(all, fmt.Sprintf("%d %s", n, packet.Reason(r)))
+		}
+	}
+	if len(all) == 0 {
+		return "0"
+	}
+	return strings.Join(all, ", ")
+}
+
+func plural(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}

@@ -1,0 +1,308 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"github.com/towpath/towpath/capture"
+	"github.com/towpath/towpath/capture/savefile"
+	"github.com/towpath/towpath/host"
+	"github.com/towpath/towpath/ip/route"
+	"github.com/towpath/towpath/lab/machine"
+	"github.com/towpath/towpath/link"
+	"github.com/towpath/towpath/link/cable"
+	"github.com/towpath/towpath/service"
+	"github.com/towpath/towpath/wire"
+)
+
+// captureBuffer is what may wait for the disk, in bytes a link: some tenths of
+// a second of a transfer at full speed.
+const captureBuffer = 32 << 20
+
+// Options shape a lab that is brought up.
+type Options struct {
+	// CaptureDir is where each link's packets are written to, a file a link;
+	// empty: nowhere. It is made if it is not there.
+	CaptureDir string
+	// Output gets what programs and services print, each line behind its
+	// node's name; nil: nothing.
+	Output io.Writer
+}
+
+// A Net is a lab that is up.
+type Net struct {
+	spec   *Spec
+	output *output
+
+	hosts    map[string]*host.Host
+	machines map[string]*machine.Machine
+	wires    []*wired
+	adapters []*link.Adapter // of patches, which no host closes
+	services []service.Running
+
+	stop     context.Context // done: programs are to end
+	stopNow  context.CancelFunc
+	programs sync.WaitGroup // whatever runs programs
+	failed   chan error     // has room for one: a service has ended
+
+	mu      sync.Mutex
+	results []Result
+	closed  bool
+	summary Summary
+}
+
+// wired is a link that is up.
+type wired struct {
+	link    *Link
+	adapter *link.Adapter // that counts and is tapped
+	from    int           // the end whose packets the adapter sends
+	file    *savefile.File
+	tap     *capture.Tap
+}
+
+// Up brings a lab up: machines and hosts, links, addresses, routes, captures
+// and then services, until all of these can be used. If something fails, what
+// has been started is taken down again. ctx bounds the start only.
+func Up(ctx context.Context, s *Spec, o Options) (*Net, error) {
+	if o.Output == nil {
+		o.Output = io.Discard
+	}
+	n := &Net{
+		spec:     s,
+		output:   newOutput(o.Output, s),
+		hosts:    map[string]*host.Host{},
+		machines: map[string]*machine.Machine{},
+		failed:   make(chan error, 1),
+	}
+	n.stop, n.stopNow = context.WithCancel(context.Background())
+	if err := n.up(ctx, o); err != nil {
+		return nil, errors.Join(err, n.Close(context.WithoutCancel(ctx)))
+	}
+	return n, nil
+}
+
+func (n *Net) up(ctx context.Context, o Options) error {
+	for _, node := range n.spec.Nodes {
+		if node.Kind == Host {
+			n.hosts[node.Name] = host.New(host.Config{Name: node.Name, Forward: node.Forward})
+			continue
+		}
+		m, err := machine.Start(ctx, n.machineConfig(node))
+		if err != nil {
+			return err
+		}
+		n.machines[node.Name] = m
+	}
+	for _, l := range n.spec.Links {
+		if err := n.connect(l); err != nil {
+			return fmt.Errorf("link %v: %w", l, err)
+		}
+	}
+	for _, node := range n.spec.Nodes {
+		if err := n.configure(node); err != nil {
+			return err
+		}
+	}
+	if o.CaptureDir != "" {
+		if err := n.startCaptures(o.CaptureDir); err != nil {
+			return err
+		}
+	}
+	for _, node := range n.spec.Nodes {
+		for i := range node.Serve {
+			if err := n.serve(ctx, node, &node.Serve[i]); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// Host finds a towpath host of the lab; nil if there is none of that name.
+func (n *Net) Host(name string) *host.Host { return n.hosts[name] }
+
+// Machine finds a machine of the lab; nil if there is none of that name.
+func (n *Net) Machine(name string) *machine.Machine { return n.machines[name] }
+
+// mac is the station address of a node's interface, the same every time, so
+// that captures of one lab are alike.
+func (n *Net) mac(i *Interface) wire.MAC {
+	for k, node := range n.spec.Nodes {
+		for j, x := range node.Interfaces {
+			if x == i {
+				return wire.MAC{2, 0, byte(k >> 8), byte(k + 1), byte(j >> 8), byte(j)}
+			}
+		}
+	}
+	panic("lab: interface of no node")
+}
+
+func (n *Net) machineConfig(node *Node) machine.Config {
+	c := machine.Config{
+		Name: node.Name, Hostname: node.Name,
+		Hosts: n.spec.names(node), Forward: node.Forward,
+	}
+	for _, i := range node.Interfaces {
+		x := machine.Interface{Name: i.Name, MAC: n.mac(i), PortMAC: n.mac(i.Link.Peer(i)), MTU: i.Link.MTU}
+		for _, a := range i.Addresses {
+			x.Addresses = append(x.Addresses, a.Prefix)
+		}
+		c.Interfaces = append(c.Interfaces, x)
+	}
+	for _, r := range node.Routes {
+		c.Routes = append(c.Routes, machine.Route{To: r.To, Via: r.Via})
+	}
+	return c
+}
+
+// port is the other end of a machine's interface.
+func (n *Net) port(i *Interface) link.Miniport {
+	for k, x := range i.Node.Interfaces {
+		if x == i {
+			return n.machines[i.Node.Name].Ports()[k]
+		}
+	}
+	panic("lab: interface of another node")
+}
+
+// connect makes a link: between hosts a cable; between a host and a machine
+// the machine's port, as the driver of the host's adapter; between machines a
+// patch of two ports.
+func (n *Net) connect(l *Link) error {
+	a, b := l.Ends[0], l.Ends[1]
+	w := &wired{link: l}
+	var err error
+	switch ah, bh := n.hosts[a.Node.Name], n.hosts[b.Node.Name]; {
+	case ah != nil && bh != nil:
+		pa, pb := cable.New(cable.Config{MTU: l.MTU, MAC: [2]wire.MAC{n.mac(a), n.mac(b)}})
+		if w.adapter, err = ah.AddAdapter(a.Name, pa); err == nil {
+			_, err = bh.AddAdapter(b.Name, pb)
+		}
+	case ah != nil:
+		w.adapter, err = ah.AddAdapter(a.Name, n.port(b))
+	case bh != nil:
+		w.from = 1
+		w.adapter, err = bh.AddAdapter(b.Name, n.port(a))
+	default:
+		// What is sent to b comes from a.
+		w.adapter, err = n.patch(l)
+	}
+	if err == nil {
+		n.wires = append(n.wires, w)
+	}
+	return err
+}
+
+// patch joins the ports of two machines and returns the adapter over the second
+// end's.
+func (n *Net) patch(l *Link) (*link.Adapter, error) {
+	var ends [2]*link.Adapter
+	for i, end := range l.Ends {
+		ends[i] = link.NewAdapter(end.String(), int32(i+1), n.port(end))
+	}
+	cable.Patch(ends[0], ends[1])
+	for _, a := range ends {
+		if err := a.Open(); err != nil {
+			return nil, err
+		}
+		n.adapters = append(n.adapters, a)
+	}
+	return ends[1], nil
+}
+
+// configure gives a host its addresses, routes and names. Machines have theirs
+// from the beginning.
+func (n *Net) configure(node *Node) error {
+	h := n.hosts[node.Name]
+	if h == nil {
+		return nil
+	}
+	for _, i := range node.Interfaces {
+		for _, a := range i.Addresses {
+			if err := h.AddAddress(i.Name, a.Prefix); err != nil {
+				return err
+			}
+		}
+	}
+	for _, r := range node.Routes {
+		if err := h.AddRoute(route.Route{Dst: r.To, Via: r.Via}); err != nil {
+			return err
+		}
+	}
+	names := n.spec.names(node)
+	for _, name := range sortedKeys(names) {
+		if err := h.AddName(name, names[name]...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (n *Net) startCaptures(dir string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	for _, w := range n.wires {
+		name := filepath.Join(dir, w.link.fileName())
+		f, err := savefile.Create(name, savefile.Header{Link: capture.LinkType(w.adapter)})
+		if err != nil {
+			return fmt.Errorf("capture of %v: %w", w.link, err)
+		}
+		w.file, w.tap = f, capture.Start(f, capture.Config{Buffer: captureBuffer})
+		w.adapter.AddTap(w.tap)
+	}
+	return nil
+}
+
+// fileName is what a link's capture is called.
+func (l *Link) fileName() string {
+	a, b := l.Ends[0], l.Ends[1]
+	return fmt.Sprintf("%s-%s--%s-%s.pcap", a.Node.Name, a.Name, b.Node.Name, b.Name)
+}
+
+// Close ends the programs and takes everything down, in the opposite order. If
+// it returns nil, nothing is left: no process, device or goroutine, and the
+// captures are complete. It may be called more than once.
+func (n *Net) Close(ctx context.Context) error {
+	n.mu.Lock()
+	if n.closed {
+		n.mu.Unlock()
+		return nil
+	}
+	n.closed = true
+	n.mu.Unlock()
+	n.stopNow()
+	n.programs.Wait()
+	s := n.count() // before the end makes drops of its own
+	var errs []error
+	for _, r := range n.services {
+		if err := r.Close(); err != nil {
+			errs = append(errs, fmt.Errorf("service on %s: %w", r.Addr(), err))
+		}
+	}
+	for _, h := range n.hosts {
+		errs = append(errs, h.Close(ctx))
+	}
+	for _, m := range n.machines {
+		errs = append(errs, m.Close(ctx))
+	}
+	for _, a := range n.adapters {
+		errs = append(errs, a.Close())
+	}
+	for i, w := range n.wires {
+		if w.tap == nil {
+			continue
+		}
+		errs = append(errs, w.tap.Close(), w.file.Close())
+		s.Links[i].Capture = w.tap.Stats()
+	}
+	n.mu.Lock()
+	n.summary = s
+	n.mu.Unlock()
+	return errors.Join(errs...)
+}
