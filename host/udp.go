@@ -57,8 +57,7 @@ type udpSocket struct {
 	remote  netip.AddrPort // valid if connected
 	bcast   bool           // Linux: SO_BROADCAST
 
-	wr  socket.Turn // guards nothing but the order of writers' deadlines
-	way dst         // guarded by lane.mu: the way to wayTo
+	way dst // guarded by lane.mu: the way to wayTo
 	to  netip.Addr
 
 	mu     sync.Mutex // leaf
