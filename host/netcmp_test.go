@@ -217,9 +217,9 @@ var netCases = []struct {
 	}},
 	{"deadline moved later while reading", func(t *testing.T, s stack) []error {
 		c, p := duplex(t, s)
-		c.SetReadDeadline(time.Now().Add(2 * soon))
+		c.SetReadDeadline(time.Now().Add(30 * soon))
 		time.AfterFunc(soon, func() { c.SetReadDeadline(time.Now().Add(long)) })
-		time.AfterFunc(4*soon, func() { p.Write([]byte("x")) })
+		time.AfterFunc(40*soon, func() { p.Write([]byte("x")) })
 		_, err := c.Read(make([]byte, 1))
 		return []error{err}
 	}},
