@@ -132,7 +132,8 @@ func TestMachine(t *testing.T) {
 			t.Errorf("/sys/class/net: %s", files)
 		}
 		testenv.NeedsTool(t, "ip")
-		text := output(t, m, "ip", "addr")
+		// Link-local addresses are made by the kernel's own worker, a moment later.
+		text := output(t, m, "ip", "addr", "show", "scope", "global") + output(t, m, "ip", "addr", "show", "dev", "lo")
 		wantIn(t, text, "eth0", "mtu 1500", "mtu 9000", "02:00:00:00:00:07", "inet 10.1.0.2/24 brd 10.1.0.255", "fd00::2/64", "inet 127.0.0.1/8")
 		for _, bad := range []string{"tentative", "port0", "state DOWN", "tunl"} {
 			if strings.Contains(text, bad) {
