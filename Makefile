@@ -40,13 +40,13 @@ lint:
 	$(STATICCHECK) ./...
 
 unit:
-	go test -v -timeout 10m ./... | .ci/report
+	go test -count=1 -v -timeout 10m ./... | .ci/report
 
 # The race detector needs a C compiler.
 race:
 	@if command -v gcc >/dev/null; then \
 		echo "go test -race ./..."; \
-		CGO_ENABLED=1 go test -race -v -timeout 15m ./... | .ci/report; \
+		CGO_ENABLED=1 go test -count=1 -race -v -timeout 15m ./... | .ci/report; \
 	else \
 		echo "SKIP race: there is no gcc"; \
 	fi
