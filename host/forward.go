@@ -20,7 +20,9 @@ func (ln *lane) forward(in *link.Adapter, p *packet.Packet) {
 	}
 	var d dst
 	if r := ln.route(&d, p.Dst); r != packet.NotDropped {
-		ln.icmpError(in, p, icmpNoRoute)
+		if c, ok := routeCause(r); ok {
+			ln.icmpError(in, p, c)
+		}
 		ln.drop(p, r)
 		return
 	}
@@ -44,6 +46,19 @@ func (ln *lane) forward(in *link.Adapter, p *packet.Packet) {
 	}
 	ln.stats.Forwarded++
 	ln.postroute(p, &d)
+}
+
+// routeCause is what the sender of a packet is told that cannot be routed.
+func routeCause(r packet.Reason) (c icmpCause, ok bool) {
+	switch r {
+	case packet.ReasonRouteBlackhole:
+		return c, false
+	case packet.ReasonRouteUnreachable:
+		return icmpHost, true
+	case packet.ReasonRouteProhibit:
+		return icmpProhibited, true
+	}
+	return icmpNoRoute, true
 }
 
 // ipLen is the length of the largest IP packet that p is or will be cut into.

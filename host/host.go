@@ -48,6 +48,7 @@ type Host struct {
 	clock clock.Clock
 	conf  atomic.Pointer[config]
 	neigh *neigh.Cache
+	pmtu  route.PMTU
 	lane  lane
 	group link.Group
 
@@ -225,6 +226,10 @@ func (h *Host) AddRoute(r route.Route) error {
 	return h.edit(func(c *config) error {
 		if !r.Dst.IsValid() {
 			return errors.New("route: the destination is not a prefix")
+		}
+		if r.Kind != route.Unicast {
+			c.routes = c.routes.With(route.Route{Dst: r.Dst.Masked(), Metric: r.Metric, Kind: r.Kind})
+			return nil
 		}
 		if r.Adapter == 0 {
 			if !r.Via.IsValid() {

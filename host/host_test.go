@@ -46,14 +46,24 @@ func pair(t testing.TB, cfg cable.Config) (a, b *host.Host) {
 // .1, its right end .2.
 func line(t testing.TB, routers int, cfg cable.Config) []*host.Host {
 	t.Helper()
-	n := routers + 2
+	cables := make([]cable.Config, routers+1)
+	for i := range cables {
+		cables[i] = cfg
+	}
+	return lineOf(t, cables...)
+}
+
+// lineOf is line with a cable of each kind.
+func lineOf(t testing.TB, cables ...cable.Config) []*host.Host {
+	t.Helper()
+	n := len(cables) + 1
 	hosts := make([]*host.Host, n)
 	for i := range hosts {
 		hosts[i] = host.New(host.Config{Name: fmt.Sprintf("h%d", i), Forward: i > 0 && i < n-1})
 		t.Cleanup(func() { must(t, hosts[i].Close(context.Background())) })
 	}
 	for i := range n - 1 {
-		l, r := cable.New(cfg)
+		l, r := cable.New(cables[i])
 		_, err := hosts[i].AddAdapter("right", l)
 		must(t, err)
 		_, err = hosts[i+1].AddAdapter("left", r)

@@ -29,6 +29,8 @@ var (
 		type6: wire.ICMPv6Unreachable, code6: wire.ICMPv6AddressUnreachable, errno: syscall.EHOSTUNREACH}
 	icmpNoRoute = icmpCause{type4: wire.ICMPv4Unreachable, code4: wire.ICMPv4NetUnreachable,
 		type6: wire.ICMPv6Unreachable, code6: wire.ICMPv6NoRoute, errno: syscall.ENETUNREACH}
+	icmpProhibited = icmpCause{type4: wire.ICMPv4Unreachable, code4: wire.ICMPv4AdminProhibited,
+		type6: wire.ICMPv6Unreachable, code6: wire.ICMPv6AdminProhibited, errno: syscall.EACCES}
 	icmpTTL = icmpCause{type4: wire.ICMPv4TimeExceeded, code4: wire.ICMPv4TTLExceeded,
 		type6: wire.ICMPv6TimeExceeded, code6: wire.ICMPv6HopLimitExceeded, errno: syscall.EHOSTUNREACH}
 )

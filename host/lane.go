@@ -42,6 +42,7 @@ type lane struct {
 	sockets  map[closer]struct{} // all open sockets, for close
 
 	neighTimer clock.Entry
+	pmtuTimer  clock.Entry
 	icmpTokens tokens
 
 	drops  packet.Counters

@@ -106,7 +106,7 @@ func (ln *lane) pingOut(w *pingWait, addr netip.Addr, o PingOptions) (id uint16,
 	if addr.Is6() {
 		hdr = wire.IPv6Len
 	}
-	if o.Size < 0 || hdr+wire.ICMPLen+o.Size > d.mtu() {
+	if o.Size < 0 || hdr+wire.ICMPLen+o.Size > ln.mtu(&d, addr) {
 		return 0, syscall.EMSGSIZE
 	}
 	if ln.pings == nil {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/towpath/towpath/firewall/hook"
 	"github.com/towpath/towpath/ip/neigh"
+	"github.com/towpath/towpath/ip/route"
 	"github.com/towpath/towpath/link"
 	"github.com/towpath/towpath/packet"
 	"github.com/towpath/towpath/wire"
@@ -26,6 +27,9 @@ type dst struct {
 	next  netip.Addr // whom the frame is for
 	src   netip.Addr // the source address to use
 	entry *neigh.Entry
+
+	pmtu    int    // of the path, 0 if nothing is known
+	pmtuGen uint32 // of the cache that pmtu is from
 }
 
 // route finds the way to ip. The source is left for those who need one.
@@ -46,8 +50,15 @@ func (ln *lane) route(d *dst, ip netip.Addr) packet.Reason {
 			}
 		}
 	}
-	if !ok {
+	switch {
+	case !ok:
 		return packet.ReasonNoRoute
+	case r.Kind == route.Blackhole:
+		return packet.ReasonRouteBlackhole
+	case r.Kind == route.Unreachable:
+		return packet.ReasonRouteUnreachable
+	case r.Kind == route.Prohibit:
+		return packet.ReasonRouteProhibit
 	}
 	d.out, d.src = ln.conf.adapters[r.Adapter], r.Source
 	if r.Via.IsValid() {
@@ -59,8 +70,8 @@ func (ln *lane) route(d *dst, ip netip.Addr) packet.Reason {
 // routeFrom is route with a source address: the one asked for if it is valid,
 // else the route's or the best the adapter has.
 func (ln *lane) routeFrom(d *dst, ip, src netip.Addr) syscall.Errno {
-	if ln.route(d, ip) != packet.NotDropped {
-		return syscall.ENETUNREACH
+	if r := ln.route(d, ip); r != packet.NotDropped {
+		return routeErrno(r)
 	}
 	switch {
 	case src.IsValid() && !src.IsUnspecified():
@@ -74,8 +85,32 @@ func (ln *lane) routeFrom(d *dst, ip, src netip.Addr) syscall.Errno {
 	return 0
 }
 
-// mtu is the largest IP packet, in bytes, that the way carries.
-func (d *dst) mtu() int { return d.out.MTU() }
+// routeErrno is what a socket is told when it cannot be routed (Linux:
+// fib_props).
+func routeErrno(r packet.Reason) syscall.Errno {
+	switch r {
+	case packet.ReasonRouteBlackhole:
+		return syscall.EINVAL
+	case packet.ReasonRouteUnreachable:
+		return syscall.EHOSTUNREACH
+	case packet.ReasonRouteProhibit:
+		return syscall.EACCES
+	}
+	return syscall.ENETUNREACH
+}
+
+// mtu is the largest IP packet, in bytes, that the path to ip carries, as far
+// as is known.
+func (ln *lane) mtu(d *dst, ip netip.Addr) int {
+	if gen := ln.host.pmtu.Generation(); gen != d.pmtuGen {
+		d.pmtuGen = gen
+		d.pmtu = ln.host.pmtu.Lookup(ip)
+	}
+	if d.pmtu != 0 && d.pmtu < d.out.MTU() {
+		return d.pmtu
+	}
+	return d.out.MTU()
+}
 
 // ipOut sends a packet made here: p begins with its transport header and has
 // Proto, Src, Dst, TTL and TOS; its checksum is complete or partial.

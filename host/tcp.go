@@ -138,7 +138,7 @@ func (s *tcpSocket) initConn(isn uint32, set bool) {
 	cfg := tcp.Config{
 		LocalPort: f.SrcPort, RemotePort: f.DstPort,
 		ISN: isn, TSOffset: tsOffset,
-		MSS:    s.way.mtu() - hdr,
+		MSS:    ln.mtu(&s.way, s.entry.Tuple.Dst) - hdr,
 		RcvBuf: ln.conf.set.TCPRcvBuf, RcvBufMax: ln.conf.set.TCPRcvBufMax,
 		SndBuf: ln.conf.set.TCPSndBuf, SndBufMax: ln.conf.set.TCPSndBufMax,
 		NoDelay:    true, // as package net does
@@ -342,17 +342,15 @@ func (ln *lane) tcpError(q *quoted, c icmpCause) bool {
 	return true
 }
 
-// pathMTUMin is the least path MTU that is believed (RFC 1191 §3; Linux's
-// min_pmtu).
-const pathMTUMin = 552
-
 // shrink takes a smaller path MTU (RFC 1191, RFC 8201).
 func (s *tcpSocket) shrink(ln *lane, mtu int) {
-	hdr, least := wire.IPv4Len, pathMTUMin
-	if s.entry.Tuple.Src.Is6() {
-		hdr, least = wire.IPv6Len, 1280
+	f := &s.entry.Tuple
+	hdr := wire.IPv4Len
+	if f.Src.Is6() {
+		hdr = wire.IPv6Len
 	}
-	if mtu = max(mtu, least); mtu < s.way.mtu() {
+	known := ln.mtu(&s.way, f.Dst)
+	if mtu = ln.learnPMTU(f.Dst, mtu, known); mtu < known {
 		s.conn.SetMSS(mtu-hdr-wire.TCPLen, ln.now)
 	}
 }

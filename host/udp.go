@@ -193,7 +193,7 @@ func (s *udpSocket) sendLocked(ln *lane, pp **packet.Packet, b []byte, to netip.
 	if ip.Is6() {
 		hdr = wire.IPv6Len
 	}
-	if hdr+size > s.way.mtu() {
+	if hdr+size > ln.mtu(&s.way, ip) {
 		return syscall.EMSGSIZE
 	}
 	p.Proto, p.Src, p.Dst, p.TTL = wire.ProtoUDP, s.way.src, ip, ln.conf.set.TTL
@@ -357,6 +357,12 @@ func (ln *lane) udpError(q *quoted, c icmpCause) bool {
 	s := ln.ports.datagram(q.src, q.dst, q.srcPort, q.dstPort)
 	if s == nil {
 		return false
+	}
+	if c.errno == syscall.EMSGSIZE {
+		var d dst
+		if ln.route(&d, q.dst) == packet.NotDropped {
+			ln.learnPMTU(q.dst, int(c.rest), ln.mtu(&d, q.dst))
+		}
 	}
 	if s.remote.IsValid() && c.errno != 0 {
 		s.mu.Lock()

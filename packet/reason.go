@@ -43,27 +43,30 @@ const (
 	ReasonNeighborGone     // neighbour forgotten at this moment
 
 	// IP.
-	ReasonIPVersion     // neither IPv4 nor IPv6
-	ReasonIPMalformed   // header shorter or longer than can be
-	ReasonIPChecksum    // IPv4 header checksum wrong
-	ReasonIPExtension   // IPv6 extension header malformed or not understood
-	ReasonIPOptions     // IPv4 options malformed
-	ReasonIPSourceRoute // IPv4 source route (RFC 7126)
-	ReasonIPSource      // source address that cannot be one
-	ReasonIPFragment    // fragment, where reassembly does not happen
-	ReasonLoopback      // loopback destination from a link
-	ReasonNotForUs      // destination not ours and forwarding off
-	ReasonGroup         // multicast group that we are not in
-	ReasonForwardSource // not to be forwarded: link-local, loopback, multicast
-	ReasonTTL           // TTL or hop limit used up
-	ReasonNoRoute       // no route to the destination
-	ReasonTooBig        // larger than the path's MTU and not to be fragmented
-	ReasonRule          // dropped by a judge of packets
-	ReasonSocketRule    // dropped by a judge of sockets
-	ReasonInjectGone    // given back behind a judge that is gone
-	ReasonInjectAdapter // given back on an adapter that is gone
-	ReasonStolen        // taken over by a judge; not a loss
-	ReasonProtocol      // transport protocol without a handler
+	ReasonIPVersion        // neither IPv4 nor IPv6
+	ReasonIPMalformed      // header shorter or longer than can be
+	ReasonIPChecksum       // IPv4 header checksum wrong
+	ReasonIPExtension      // IPv6 extension header malformed or not understood
+	ReasonIPOptions        // IPv4 options malformed
+	ReasonIPSourceRoute    // IPv4 source route (RFC 7126)
+	ReasonIPSource         // source address that cannot be one
+	ReasonIPFragment       // fragment, where reassembly does not happen
+	ReasonLoopback         // loopback destination from a link
+	ReasonNotForUs         // destination not ours and forwarding off
+	ReasonGroup            // multicast group that we are not in
+	ReasonForwardSource    // not to be forwarded: link-local, loopback, multicast
+	ReasonTTL              // TTL or hop limit used up
+	ReasonNoRoute          // no route to the destination
+	ReasonRouteBlackhole   // blackhole route
+	ReasonRouteUnreachable // unreachable route
+	ReasonRouteProhibit    // prohibit route
+	ReasonTooBig           // larger than the path's MTU and not to be fragmented
+	ReasonRule             // dropped by a judge of packets
+	ReasonSocketRule       // dropped by a judge of sockets
+	ReasonInjectGone       // given back behind a judge that is gone
+	ReasonInjectAdapter    // given back on an adapter that is gone
+	ReasonStolen           // taken over by a judge; not a loss
+	ReasonProtocol         // transport protocol without a handler
 
 	// ICMP.
 	ReasonICMPMalformed // ICMP message too short
@@ -176,6 +179,9 @@ var reasonText = [ReasonCount]string{
 	ReasonForwardSource:       "address not to be forwarded",
 	ReasonTTL:                 "ttl exceeded",
 	ReasonNoRoute:             "no route",
+	ReasonRouteBlackhole:      "route is a black hole",
+	ReasonRouteUnreachable:    "route is unreachable",
+	ReasonRouteProhibit:       "route is prohibited",
 	ReasonTooBig:              "larger than path mtu",
 	ReasonRule:                "dropped by rule",
 	ReasonSocketRule:          "refused by rule",

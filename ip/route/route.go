@@ -21,6 +21,20 @@ import (
 	"slices"
 )
 
+// A Kind says what a route does with packets (Linux: rtm_type).
+type Kind uint8
+
+const (
+	Unicast     Kind = iota // sends them on
+	Blackhole               // drops them in silence
+	Unreachable             // refuses them: host unreachable
+	Prohibit                // refuses them: administratively prohibited
+)
+
+var kindText = [...]string{"unicast", "blackhole", "unreachable", "prohibit"}
+
+func (k Kind) String() string { return kindText[k] }
+
 // A Route leads to a prefix through an adapter, by way of a router or, if Via
 // is the zero Addr, directly.
 type Route struct {
@@ -29,6 +43,7 @@ type Route struct {
 	Adapter int32      // index of the adapter
 	Source  netip.Addr // preferred source address; invalid for none
 	Metric  uint32     // lower wins among routes of one prefix
+	Kind    Kind       // of others than Unicast, Via and Adapter mean nothing
 }
 
 // String is the route in ip-route's words, with the adapter as a number.
@@ -40,7 +55,11 @@ func (r Route) String() string {
 	if r.Via.IsValid() {
 		s += " via " + r.Via.String()
 	}
-	s += fmt.Sprintf(" dev %d", r.Adapter)
+	if r.Kind == Unicast {
+		s += fmt.Sprintf(" dev %d", r.Adapter)
+	} else {
+		s = r.Kind.String() + " " + s
+	}
 	if r.Source.IsValid() {
 		s += " src " + r.Source.String()
 	}
@@ -105,8 +124,8 @@ func (n *node) collect(all []Route) []Route {
 	return n.child[1].collect(all)
 }
 
-// With returns a table that has r too. A route of the same prefix, next hop
-// and adapter is replaced, in its place if the metric is the same.
+// With returns a table that has r too. A route of the same prefix, kind, next
+// hop and adapter is replaced, in its place if the metric is the same.
 func (t *Table) With(r Route) *Table {
 	if !r.Dst.IsValid() {
 		panic("route: With: the destination is not a prefix")
@@ -116,7 +135,7 @@ func (t *Table) With(r Route) *Table {
 	added := 1
 	*root = (*root).insert(r.Dst, func(routes []Route) []Route {
 		routes = slices.Clone(routes)
-		same := func(o Route) bool { return o.Via == r.Via && o.Adapter == r.Adapter }
+		same := func(o Route) bool { return o.Via == r.Via && o.Adapter == r.Adapter && o.Kind == r.Kind }
 		if i := slices.IndexFunc(routes, same); i >= 0 {
 			added = 0
 			if routes[i].Metric == r.Metric {
