@@ -38,7 +38,7 @@ link/cable:       link packet wire
 link/tun:         link packet wire internal/sys internal/sys/vnet golang.org/x/sys
 link/afpacket:    link packet wire internal/sys internal/sys/vnet golang.org/x/sys
 
-ip/ifaddr:
+ip/ifaddr:        wire
 ip/route:
 ip/neigh:         packet wire
 tcp/cc:

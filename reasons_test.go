@@ -82,6 +82,9 @@ ReasonNDPHopLimit      host:TestDropReasons
 ReasonNDPSolicit       host:TestDropReasons
 ReasonNDPAdvert        host:TestDropReasons
 ReasonNDPNotForUs      host:TestDropReasons
+ReasonNDPDuplicate     host:TestDuplicateAddress
+ReasonNDPRouter        host:TestDropReasons
+ReasonNDPRouterIgnored host:TestDropReasons
 ReasonNDPConflict      host:TestDropReasons
 ReasonUDPMalformed     host:TestDropReasons
 ReasonUDPChecksum      host:TestDropReasons

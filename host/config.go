@@ -30,6 +30,16 @@ type Settings struct {
 	// ICMPRate is how many ICMP errors are sent a second at most
 	// (net.ipv4.icmp_msgs_per_sec); 0 means 1000.
 	ICMPRate int
+	// NoAcceptRA: routers' advertisements are not listened to, as they are by
+	// hosts that do not forward (net.ipv6.conf.*.accept_ra).
+	NoAcceptRA bool
+	// NoAutoconf: adapters get no IPv6 link-local address and look for no
+	// routers (net.ipv6.conf.*.addr_gen_mode and router_solicitations).
+	NoAutoconf bool
+	// DADTransmits is how many probes a new IPv6 address gets
+	// (net.ipv6.conf.*.dad_transmits); 0 means 1, negative none. Addresses are
+	// in use meanwhile (RFC 4429).
+	DADTransmits int
 	// ICMPEchoIgnoreAll: echo requests are not answered
 	// (net.ipv4.icmp_echo_ignore_all).
 	ICMPEchoIgnoreAll bool
@@ -64,6 +74,7 @@ func orDefault[T comparable](v *T, d T) {
 func (s *Settings) fill() {
 	orDefault(&s.TTL, 64)
 	orDefault(&s.ICMPRate, 1000)
+	orDefault(&s.DADTransmits, 1)
 	orDefault(&s.Somaxconn, 4096)
 	orDefault(&s.TCPRcvBuf, 256<<10)
 	orDefault(&s.TCPSndBuf, 256<<10)

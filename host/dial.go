@@ -246,6 +246,11 @@ func (ln *lane) connect(to netip.AddrPort) (*tcpSocket, syscall.Errno) {
 	if ln.closed {
 		return nil, 0
 	}
+	ip, scope, e := ln.unzone(to.Addr())
+	if e != 0 {
+		return nil, e
+	}
+	to = netip.AddrPortFrom(ip, to.Port())
 	if to.Port() == 0 {
 		return nil, syscall.ECONNREFUSED // as a SYN to port 0 would bring
 	}
@@ -253,7 +258,7 @@ func (ln *lane) connect(to netip.AddrPort) (*tcpSocket, syscall.Errno) {
 		return nil, syscall.ENETUNREACH
 	}
 	var d dst
-	if e := ln.routeFrom(&d, to.Addr(), netip.Addr{}); e != 0 {
+	if e := ln.routeFrom(&d, to.Addr(), scope, netip.Addr{}); e != 0 {
 		return nil, e
 	}
 	if d.out.Capabilities().Loopback && to.Addr().IsLoopback() {

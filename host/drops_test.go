@@ -105,6 +105,10 @@ func TestDropReasons(t *testing.T) {
 		{"ndp advertisement", packet.ReasonNDPAdvert, nil, eth6(wire.IPv6Fields{HopLimit: 255, Dst: netip.MustParseAddr("ff02::1")}, func(b *wire.Builder) {
 			b.PushNeighborAdvert(wire.NDSolicited, them6)
 		})},
+		{"ndp router", packet.ReasonNDPRouter, nil, eth6(wire.IPv6Fields{HopLimit: 255, Dst: allV6}, func(b *wire.Builder) {
+			b.PushRouterAdvert(wire.RouterAdvertFields{})
+		})},
+		{"ndp router ignored", packet.ReasonNDPRouterIgnored, forward, advert(1800)},
 		{"ndp conflict", packet.ReasonNDPConflict, nil, eth6(wire.IPv6Fields{HopLimit: 255}, func(b *wire.Builder) { b.PushNeighborAdvert(0, us6) })},
 		{"udp short", packet.ReasonUDPMalformed, nil, eth4(wire.IPv4Fields{}, func(b *wire.Builder) { b.Payload(make([]byte, 7)).SetProto(wire.ProtoUDP) })},
 		{"udp length", packet.ReasonUDPMalformed, nil, edit(eth4(wire.IPv4Fields{}, udp(1, 2, "")), func(b []byte) { b[39] = 7 })},

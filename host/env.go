@@ -18,7 +18,7 @@ func (e *env) Adapter(index int32) *link.Adapter { return e.conf.adapter(index) 
 
 func (e *env) Route(ip netip.Addr) (out *link.Adapter, next netip.Addr, ok bool) {
 	var d dst
-	if (*lane)(e).route(&d, ip) != packet.NotDropped {
+	if (*lane)(e).route(&d, ip, 0) != packet.NotDropped {
 		return nil, netip.Addr{}, false
 	}
 	return d.out, d.next, true
@@ -57,7 +57,7 @@ func (ln *lane) resume(at hook.Point, in *link.Adapter, p *packet.Packet) {
 	var d dst
 	switch at {
 	case hook.Forward, hook.Output, hook.Postrouting, hook.Egress:
-		if r := ln.route(&d, p.Dst); r != packet.NotDropped {
+		if r := ln.route(&d, p.Dst, 0); r != packet.NotDropped {
 			ln.drop(p, r)
 			return
 		}

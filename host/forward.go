@@ -19,7 +19,7 @@ func (ln *lane) forward(in *link.Adapter, p *packet.Packet) {
 		return
 	}
 	var d dst
-	if r := ln.route(&d, p.Dst); r != packet.NotDropped {
+	if r := ln.route(&d, p.Dst, 0); r != packet.NotDropped {
 		if c, ok := routeCause(r); ok {
 			ln.icmpError(in, p, c)
 		}

@@ -38,6 +38,8 @@ type Config struct {
 	Settings Settings
 }
 
+var linkLocal6 = netip.MustParsePrefix("fe80::/64")
+
 // LoopbackName is the name of the adapter every host begins with.
 const LoopbackName = "lo"
 
@@ -135,6 +137,16 @@ func (h *Host) AddAdapter(name string, m link.Miniport) (*link.Adapter, error) {
 		h.forget(a)
 		return nil, errors.Join(err, m.Close())
 	}
+	h.edit(func(c *config) error {
+		if a.Capabilities().Medium == link.MediumEthernet && !c.set.NoAutoconf {
+			h.auto(c, func(ln *lane, auto *ifaddr.Auto) {
+				auto.Transmits = c.set.DADTransmits
+				auto.Start(ln.now, a.Index(), a.MAC(), !c.set.Forward && !c.set.NoAcceptRA)
+			})
+			c.routes = c.routes.With(route.Route{Dst: linkLocal6, Adapter: a.Index(), Metric: metricPrefix, Protocol: route.Kernel})
+		}
+		return nil
+	})
 	return a, nil
 }
 
@@ -151,6 +163,7 @@ func (h *Host) RemoveAdapter(name string) error {
 func (h *Host) forget(a *link.Adapter) {
 	h.edit(func(c *config) error {
 		adapters := append([]*link.Adapter(nil), c.adapters...)
+		h.auto(c, func(_ *lane, auto *ifaddr.Auto) { auto.Stop(a.Index()) })
 		adapters[a.Index()] = nil
 		c.adapters = adapters
 		c.addrs = c.addrs.Without(func(x ifaddr.Addr) bool { return x.Adapter == a.Index() })
@@ -199,9 +212,16 @@ func (h *Host) AddAddress(adapter string, p netip.Prefix) error {
 		if _, dup := c.addrs.Local(ip); dup {
 			return fmt.Errorf("address %v: the host %s has it already", p, h.name)
 		}
-		c.addrs = c.addrs.With(ifaddr.Addr{Adapter: a.Index(), Prefix: p})
+		if ip.Is6() && a.Capabilities().Medium == link.MediumEthernet {
+			h.auto(c, func(ln *lane, auto *ifaddr.Auto) {
+				auto.Transmits = c.set.DADTransmits
+				auto.Add(ln.now, a.Index(), p)
+			})
+		} else {
+			c.addrs = c.addrs.With(ifaddr.Addr{Adapter: a.Index(), Prefix: p})
+		}
 		if !ip.IsLoopback() {
-			c.routes = c.routes.With(route.Route{Dst: p.Masked(), Adapter: a.Index(), Source: ip})
+			c.routes = c.routes.With(route.Route{Dst: p.Masked(), Adapter: a.Index(), Source: ip, Protocol: route.Kernel})
 		}
 		return nil
 	})
@@ -214,6 +234,7 @@ func (h *Host) RemoveAddress(ip netip.Addr) error {
 		if _, ok := c.addrs.Local(ip); !ok {
 			return fmt.Errorf("address %v: the host %s does not have it", ip, h.name)
 		}
+		h.auto(c, func(_ *lane, auto *ifaddr.Auto) { auto.Remove(ip) })
 		c.addrs = c.addrs.Without(func(a ifaddr.Addr) bool { return a.Prefix.Addr() == ip })
 		c.routes = c.routes.Without(func(r route.Route) bool { return r.Source == ip })
 		return nil

@@ -64,7 +64,7 @@ func (ln *lane) icmpError(in *link.Adapter, p *packet.Packet, c icmpCause) {
 		return
 	}
 	var d dst
-	if ln.route(&d, p.Src) != packet.NotDropped {
+	if ln.route(&d, p.Src, in.Index()) != packet.NotDropped {
 		return
 	}
 	src := p.Dst
@@ -179,7 +179,7 @@ func (ln *lane) icmpv6In(a *link.Adapter, p *packet.Packet) {
 		ln.echoIn(a, p, uint8(wire.ICMPv6EchoReply))
 	case wire.ICMPv6EchoReply:
 		ln.echoReplyIn(p, m.ID(), m.Seq())
-	case wire.ICMPv6NeighborSolicit, wire.ICMPv6NeighborAdvert:
+	case wire.ICMPv6NeighborSolicit, wire.ICMPv6NeighborAdvert, wire.ICMPv6RouterAdvert:
 		ln.ndpIn(a, p)
 	case wire.ICMPv6Unreachable, wire.ICMPv6PacketTooBig, wire.ICMPv6TimeExceeded, wire.ICMPv6ParamProblem:
 		c := icmpCause{type6: t, code6: m.Code(), rest: m.Rest(), errno: errnoOf6(t, m.Code())}
@@ -200,7 +200,7 @@ func (ln *lane) echoIn(a *link.Adapter, p *packet.Packet, reply uint8) {
 		src = netip.Addr{} // let the route choose
 	}
 	var d dst
-	if ln.routeFrom(&d, p.Src, src) != 0 {
+	if ln.routeFrom(&d, p.Src, a.Index(), src) != 0 {
 		ln.drop(p, packet.ReasonEchoNoRoute)
 		return
 	}

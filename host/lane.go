@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/towpath/towpath/clock"
+	"github.com/towpath/towpath/ip/ifaddr"
 	"github.com/towpath/towpath/ip/neigh"
 	"github.com/towpath/towpath/link"
 	"github.com/towpath/towpath/packet"
@@ -43,7 +44,11 @@ type lane struct {
 
 	neighTimer clock.Entry
 	pmtuTimer  clock.Entry
-	icmpTokens tokens
+
+	auto        *ifaddr.Auto
+	autoTimer   clock.Entry
+	autoChanged bool // publish after unlocking
+	icmpTokens  tokens
 
 	drops  packet.Counters
 	stats  Stats
@@ -60,6 +65,7 @@ func (ln *lane) init(h *Host, src rand.Source) {
 	ln.tcp.seed = ln.rand.Uint64()
 	ln.pingID = uint16(ln.rand.Uint32())
 	ln.sockets = make(map[closer]struct{})
+	ln.auto = ifaddr.NewAuto((*autoActions)(ln), ln.rand)
 	ln.ports.init()
 	ln.neighTimer.Fire = func(now time.Duration) {
 		h.neigh.Timeout(now, (*neighSender)(ln))
@@ -97,8 +103,13 @@ func (ln *lane) unlock(w *link.Work) {
 	if ln.rearm {
 		ln.arm()
 	}
+	publish := ln.autoChanged && !ln.closed
+	ln.autoChanged = false
 	if len(ln.dirty) == 0 && len(ln.wakes) == 0 {
 		ln.mu.Unlock()
+		if publish {
+			ln.host.publishAuto()
+		}
 		return
 	}
 	own := w == nil
@@ -117,6 +128,9 @@ func (ln *lane) unlock(w *link.Work) {
 	}
 	ln.wakes = ln.wakes[:0]
 	ln.mu.Unlock()
+	if publish {
+		ln.host.publishAuto()
+	}
 	if own {
 		w.Run()
 	}

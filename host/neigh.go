@@ -90,9 +90,16 @@ func (ln *lane) solicit(k neigh.Key, mac wire.MAC, want netip.Addr) {
 	if !src.Is6() {
 		src = netip.IPv6Unspecified()
 	}
-	ln.ndpOut(a, mac, src, dst, wire.NeighborSolicitLen+ndpLinkAddrLen, func(b []byte) {
+	size := wire.NeighborSolicitLen
+	tell := !src.IsUnspecified() && !ln.optimistic(src) // RFC 4429 §3.2
+	if tell {
+		size += ndpLinkAddrLen
+	}
+	ln.ndpOut(a, mac, src, dst, size, func(b []byte) {
 		wire.PutNeighborSolicit(b, k.IP)
-		wire.PutLinkAddrOption(b[wire.NeighborSolicitLen:], wire.NDPSourceLinkAddr, a.MAC())
+		if tell {
+			wire.PutLinkAddrOption(b[wire.NeighborSolicitLen:], wire.NDPSourceLinkAddr, a.MAC())
+		}
 	})
 }
 
@@ -113,18 +120,21 @@ func (ln *lane) ndpOut(a *link.Adapter, mac wire.MAC, src, dst netip.Addr, size 
 	ln.ethernetOut(p, a, mac)
 }
 
-// ndpIn takes a neighbour solicitation or advertisement (RFC 4861 §7).
+// ndpIn takes a neighbour discovery message (RFC 4861 §6, §7).
 func (ln *lane) ndpIn(a *link.Adapter, p *packet.Packet) {
 	m := wire.ICMPv6(p.Head())
 	if p.TTL != 255 || m.Code() != 0 || a.Capabilities().Medium != link.MediumEthernet {
 		ln.drop(p, packet.ReasonNDPHopLimit)
 		return
 	}
-	if m.Type() == wire.ICMPv6NeighborSolicit {
+	switch m.Type() {
+	case wire.ICMPv6NeighborSolicit:
 		ln.solicitIn(a, p, wire.NeighborSolicit(m))
-		return
+	case wire.ICMPv6NeighborAdvert:
+		ln.advertIn(a, p, wire.NeighborAdvert(m))
+	default:
+		ln.routerAdvertIn(a, p, wire.RouterAdvert(m))
 	}
-	ln.advertIn(a, p, wire.NeighborAdvert(m))
 }
 
 func (ln *lane) solicitIn(a *link.Adapter, p *packet.Packet, ns wire.NeighborSolicit) {
@@ -137,7 +147,14 @@ func (ln *lane) solicitIn(a *link.Adapter, p *packet.Packet, ns wire.NeighborSol
 		ln.drop(p, packet.ReasonNDPNotForUs)
 		return
 	}
+	if p.Src.IsUnspecified() && ln.auto.Taken(a.Index(), target) {
+		ln.drop(p, packet.ReasonNDPDuplicate) // two want it: neither gets it
+		return
+	}
 	to, mac, flags := p.Src, wire.MAC{}, wire.NDOverride
+	if ln.optimistic(target) {
+		flags = 0 // RFC 4429 §3.3
+	}
 	if ln.conf.set.Forward {
 		flags |= wire.NDRouter
 	}
@@ -168,6 +185,7 @@ func (ln *lane) advertIn(a *link.Adapter, p *packet.Packet, na wire.NeighborAdve
 		return
 	}
 	if _, ours := ln.conf.addrs.Local(na.Target()); ours {
+		ln.auto.Taken(a.Index(), na.Target())
 		ln.drop(p, packet.ReasonNDPConflict)
 		return
 	}

@@ -98,8 +98,13 @@ func (ln *lane) pingOut(w *pingWait, addr netip.Addr, o PingOptions) (id uint16,
 	if ln.closed {
 		return 0, errNetClosed
 	}
+	addr, scope, e := ln.unzone(addr)
+	if e != 0 {
+		return 0, e
+	}
+	w.to = addr
 	var d dst
-	if e := ln.routeFrom(&d, addr, netip.Addr{}); e != 0 {
+	if e := ln.routeFrom(&d, addr, scope, netip.Addr{}); e != 0 {
 		return 0, e
 	}
 	hdr := wire.IPv4Len

@@ -32,12 +32,32 @@ type dst struct {
 	pmtuGen uint32 // of the cache that pmtu is from
 }
 
-// route finds the way to ip. The source is left for those who need one.
-func (ln *lane) route(d *dst, ip netip.Addr) packet.Reason {
+// unzone splits an address's zone off, the name of an adapter, and returns the
+// adapter's index.
+func (ln *lane) unzone(ip netip.Addr) (bare netip.Addr, scope int32, e syscall.Errno) {
+	if ip.Zone() == "" {
+		return ip, 0, 0
+	}
+	a := ln.conf.byName(ip.Zone())
+	if a == nil {
+		return ip, 0, syscall.ENODEV
+	}
+	return ip.WithZone(""), a.Index(), 0
+}
+
+// route finds the way to ip. The source is left for those who need one. Of an
+// address that means something on one link only, scope is the adapter; 0 lets
+// the table say.
+func (ln *lane) route(d *dst, ip netip.Addr, scope int32) packet.Reason {
 	*d = dst{conf: ln.conf, next: ip}
 	if _, ours := ln.conf.addrs.Local(ip); ours || ip.IsLoopback() {
 		d.out, d.src = ln.conf.adapters[1], ip
 		return packet.NotDropped
+	}
+	if scope != 0 && (ip.IsLinkLocalUnicast() || ip.IsLinkLocalMulticast()) {
+		if d.out = ln.conf.adapter(scope); d.out != nil {
+			return packet.NotDropped
+		}
 	}
 	r, ok := ln.conf.routes.Lookup(ip)
 	if !ok && (ip == broadcast4 || ip.IsMulticast()) {
@@ -69,8 +89,8 @@ func (ln *lane) route(d *dst, ip netip.Addr) packet.Reason {
 
 // routeFrom is route with a source address: the one asked for if it is valid,
 // else the route's or the best the adapter has.
-func (ln *lane) routeFrom(d *dst, ip, src netip.Addr) syscall.Errno {
-	if r := ln.route(d, ip); r != packet.NotDropped {
+func (ln *lane) routeFrom(d *dst, ip netip.Addr, scope int32, src netip.Addr) syscall.Errno {
+	if r := ln.route(d, ip, scope); r != packet.NotDropped {
 		return routeErrno(r)
 	}
 	switch {
@@ -142,7 +162,7 @@ func (ln *lane) ipOut(p *packet.Packet, d *dst) {
 		}
 		if p.Dst != to || p.Mark != mark || p.TOS != tos {
 			var again dst
-			if r := ln.route(&again, p.Dst); r != packet.NotDropped {
+			if r := ln.route(&again, p.Dst, 0); r != packet.NotDropped {
 				ln.drop(p, r)
 				return
 			}

@@ -3,11 +3,12 @@ package host
 // Stats counts what a host has done, beside its adapters' counters and its
 // drops.
 type Stats struct {
-	Forwarded        uint64 // packets sent on for others
-	Established      uint64 // TCP connections whose handshake was completed
-	TimeWaitOverflow uint64 // connections for which TIME-WAIT had no room
-	TCPConnections   int    // in the table now, TIME-WAIT apart
-	TCPTimeWait      int    // in TIME-WAIT now
+	Forwarded          uint64 // packets sent on for others
+	Established        uint64 // TCP connections whose handshake was completed
+	TimeWaitOverflow   uint64 // connections for which TIME-WAIT had no room
+	DuplicateAddresses uint64 // IPv6 addresses that turned out to be others'
+	TCPConnections     int    // in the table now, TIME-WAIT apart
+	TCPTimeWait        int    // in TIME-WAIT now
 }
 
 // Stats returns the counters.

@@ -68,7 +68,7 @@ func (ln *lane) refuse(p *packet.Packet) {
 // tcpReply sends the segment r, made without a connection, to the sender of p.
 func (ln *lane) tcpReply(r, p *packet.Packet) {
 	var d dst
-	if ln.route(&d, p.Src) != packet.NotDropped {
+	if ln.route(&d, p.Src, p.Ingress) != packet.NotDropped {
 		ln.pool.Free(r)
 		return
 	}
@@ -193,7 +193,7 @@ func (s *tcpSocket) Segment(_ *tcp.Conn, p *packet.Packet) {
 // reroute finds the way again after the configuration has changed.
 func (s *tcpSocket) reroute() packet.Reason {
 	entry, out, next := s.way.entry, s.way.out, s.way.next
-	r := s.lane.route(&s.way, s.entry.Tuple.Dst)
+	r := s.lane.route(&s.way, s.entry.Tuple.Dst, out.Index())
 	if r != packet.NotDropped {
 		s.conn.SoftError(syscall.ENETUNREACH)
 		return r
@@ -422,7 +422,7 @@ func (l *tcpListener) receive(ln *lane, a *link.Adapter, p *packet.Packet, isn u
 		return
 	}
 	var d dst
-	if ln.routeFrom(&d, p.Src, p.Dst) != 0 {
+	if ln.routeFrom(&d, p.Src, a.Index(), p.Dst) != 0 {
 		ln.drop(p, packet.ReasonTCPNoRoute)
 		return
 	}

@@ -56,6 +56,7 @@ type udpSocket struct {
 	local   netip.AddrPort // as bound: the address may be unspecified
 	remote  netip.AddrPort // valid if connected
 	bcast   bool           // Linux: SO_BROADCAST
+	scope   int32          // adapter of a link-local peer
 
 	way dst // guarded by lane.mu: the way to wayTo
 	to  netip.Addr
@@ -101,7 +102,13 @@ func (h *Host) udpOpen(b binding, remote netip.AddrPort) (*udpSocket, error) {
 	s := &udpSocket{lane: ln, binding: b, remote: remote, limit: ln.conf.set.UDPRcvBuf}
 	if remote.IsValid() {
 		var d dst
-		if e := ln.routeFrom(&d, remote.Addr(), b.addr); e != 0 {
+		ip, scope, e := ln.unzone(remote.Addr())
+		if e != 0 {
+			return nil, e
+		}
+		s.remote = netip.AddrPortFrom(ip, remote.Port())
+		s.scope = scope
+		if e := ln.routeFrom(&d, ip, scope, b.addr); e != 0 {
 			return nil, e
 		}
 		s.binding.addr = d.src
@@ -196,7 +203,7 @@ func (s *udpSocket) sendLocked(ln *lane, pp **packet.Packet, b []byte, to netip.
 	if hdr+size > ln.mtu(&s.way, ip) {
 		return syscall.EMSGSIZE
 	}
-	p.Proto, p.Src, p.Dst, p.TTL = wire.ProtoUDP, s.way.src, ip, ln.conf.set.TTL
+	p.Proto, p.Src, p.Dst, p.TTL = wire.ProtoUDP, s.way.src, ip.WithZone(""), ln.conf.set.TTL
 	pseudo := wire.Fold(wire.PseudoSum(p.Src, p.Dst, wire.ProtoUDP, size))
 	wire.PutUDP(p.Push(wire.UDPLen), s.local.Port(), to.Port(), size, pseudo)
 	p.Checksum, p.CsumOffset = packet.ChecksumPartial, 6
@@ -207,7 +214,14 @@ func (s *udpSocket) sendLocked(ln *lane, pp **packet.Packet, b []byte, to netip.
 }
 
 // connectTo finds the way to a peer and keeps it for the next datagram.
-func (s *udpSocket) connectTo(ln *lane, ip netip.Addr) syscall.Errno {
+func (s *udpSocket) connectTo(ln *lane, to netip.Addr) syscall.Errno {
+	ip, scope, e := ln.unzone(to)
+	if e != 0 {
+		return e
+	}
+	if scope == 0 {
+		scope = s.scope
+	}
 	switch {
 	case !ip.IsValid() || ip.IsUnspecified():
 		return syscall.EDESTADDRREQ
@@ -220,11 +234,11 @@ func (s *udpSocket) connectTo(ln *lane, ip netip.Addr) syscall.Errno {
 	if src.IsMulticast() || src == broadcast4 {
 		src = netip.Addr{}
 	}
-	if e := ln.routeFrom(&s.way, ip, src); e != 0 {
+	if e := ln.routeFrom(&s.way, ip, scope, src); e != 0 {
 		s.way.conf = nil
 		return e
 	}
-	s.to = ip
+	s.to = to
 	return ln.judgeSocket(hook.SocketSendNewPeer, wire.ProtoUDP, s.local, netip.AddrPortFrom(ip, 0))
 }
 
@@ -360,7 +374,7 @@ func (ln *lane) udpError(q *quoted, c icmpCause) bool {
 	}
 	if c.errno == syscall.EMSGSIZE {
 		var d dst
-		if ln.route(&d, q.dst) == packet.NotDropped {
+		if ln.route(&d, q.dst, 0) == packet.NotDropped {
 			ln.learnPMTU(q.dst, int(c.rest), ln.mtu(&d, q.dst))
 		}
 	}

@@ -69,19 +69,22 @@ const (
 	ReasonProtocol         // transport protocol without a handler
 
 	// ICMP.
-	ReasonICMPMalformed // ICMP message too short
-	ReasonICMPChecksum  // ICMP checksum wrong
-	ReasonICMPType      // ICMP message of no interest
-	ReasonICMPQuote     // ICMP error quoting too little of a packet
-	ReasonICMPNoSocket  // ICMP error about no packet of ours
-	ReasonEchoIgnored   // echo request that is not to be answered
-	ReasonEchoNoRoute   // no route for an echo reply
-	ReasonEchoUnasked   // echo reply that nobody waits for
-	ReasonNDPHopLimit   // neighbour discovery from beyond the link (RFC 4861 §7.1)
-	ReasonNDPSolicit    // neighbour solicitation malformed
-	ReasonNDPAdvert     // neighbour advertisement malformed
-	ReasonNDPNotForUs   // neighbour solicitation for somebody else's address
-	ReasonNDPConflict   // neighbour advertisement of our own address
+	ReasonICMPMalformed    // ICMP message too short
+	ReasonICMPChecksum     // ICMP checksum wrong
+	ReasonICMPType         // ICMP message of no interest
+	ReasonICMPQuote        // ICMP error quoting too little of a packet
+	ReasonICMPNoSocket     // ICMP error about no packet of ours
+	ReasonEchoIgnored      // echo request that is not to be answered
+	ReasonEchoNoRoute      // no route for an echo reply
+	ReasonEchoUnasked      // echo reply that nobody waits for
+	ReasonNDPHopLimit      // neighbour discovery from beyond the link (RFC 4861 §7.1)
+	ReasonNDPSolicit       // neighbour solicitation malformed
+	ReasonNDPAdvert        // neighbour advertisement malformed
+	ReasonNDPNotForUs      // neighbour solicitation for somebody else's address
+	ReasonNDPConflict      // neighbour advertisement of our own address
+	ReasonNDPDuplicate     // solicitation by somebody who wants the same address
+	ReasonNDPRouter        // router advertisement malformed
+	ReasonNDPRouterIgnored // router advertisement that is not to be listened to
 
 	// UDP.
 	ReasonUDPMalformed // UDP header short or its length wrong
@@ -201,6 +204,9 @@ var reasonText = [ReasonCount]string{
 	ReasonNDPSolicit:          "ndp solicitation malformed",
 	ReasonNDPAdvert:           "ndp advertisement malformed",
 	ReasonNDPConflict:         "ndp address conflict",
+	ReasonNDPDuplicate:        "ndp duplicate address",
+	ReasonNDPRouter:           "ndp router advertisement malformed",
+	ReasonNDPRouterIgnored:    "ndp router advertisement ignored",
 	ReasonNDPNotForUs:         "ndp not for us",
 	ReasonUDPMalformed:        "udp malformed",
 	ReasonUDPChecksum:         "udp checksum wrong",

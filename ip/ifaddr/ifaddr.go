@@ -18,7 +18,20 @@ import (
 type Addr struct {
 	Adapter int32
 	Prefix  netip.Prefix // the address with its network's length, not masked
+
+	Origin     Origin
+	Optimistic bool // in use, but not yet known to be nobody else's (RFC 4429)
+	Deprecated bool // not for new flows (RFC 4862 §5.5.4)
 }
+
+// Origin says where an address is from.
+type Origin uint8
+
+const (
+	Manual    Origin = iota // somebody gave it
+	LinkLocal               // made of the adapter's station address (RFC 4862 §5.3)
+	Autoconf                // made of a router's prefix (RFC 4862 §5.5)
+)
 
 // A Set is an immutable list of addresses. The zero value is empty.
 type Set struct {
@@ -95,10 +108,11 @@ func lastAddr(p netip.Prefix) netip.Addr {
 
 // Source chooses the address with which to send to dst through adapter, when
 // next is the next hop. Of the addresses of dst's family it is dst itself if
-// that is ours, else, in this order of weight: one whose scope fits; one on the
-// adapter (others serve too: the weak host model of RFC 1122 §3.3.4.3); one in
-// the network of next; the one in the smallest network that has dst; the first
-// (RFC 6724 §5, rules 1, 2, 5 and 8). Link-local addresses serve on their own
+// that is ours, else, in this order of weight: one whose scope fits; one that is
+// not deprecated; one that is not optimistic; one on the adapter (others serve
+// too: the weak host model of RFC 1122 §3.3.4.3); one in the network of next;
+// the one in the smallest network that has dst; the first (RFC 6724 §5, rules 1,
+// 2, 3, 5 and 8; RFC 4429 §3.1). Link-local addresses serve on their own
 // adapter only, and not for destinations beyond the link.
 func (s *Set) Source(adapter int32, dst, next netip.Addr) (src netip.Addr, ok bool) {
 	local := dst.IsLinkLocalUnicast() || dst.IsLinkLocalMulticast()
@@ -116,6 +130,12 @@ func (s *Set) Source(adapter int32, dst, next netip.Addr) (src netip.Addr, ok bo
 		}
 		r := 0
 		if ip.IsLinkLocalUnicast() == local {
+			r += 1 << 12
+		}
+		if !a.Deprecated {
+			r += 1 << 11
+		}
+		if !a.Optimistic {
 			r += 1 << 10
 		}
 		if a.Adapter == adapter {

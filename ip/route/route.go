@@ -35,6 +35,15 @@ var kindText = [...]string{"unicast", "blackhole", "unreachable", "prohibit"}
 
 func (k Kind) String() string { return kindText[k] }
 
+// A Protocol says who entered a route (Linux: rtm_protocol).
+type Protocol uint8
+
+const (
+	Static Protocol = iota // somebody
+	Kernel                 // the host, with an address
+	RA                     // a router's advertisement
+)
+
 // A Route leads to a prefix through an adapter, by way of a router or, if Via
 // is the zero Addr, directly.
 type Route struct {
@@ -44,6 +53,8 @@ type Route struct {
 	Source  netip.Addr // preferred source address; invalid for none
 	Metric  uint32     // lower wins among routes of one prefix
 	Kind    Kind       // of others than Unicast, Via and Adapter mean nothing
+
+	Protocol Protocol
 }
 
 // String is the route in ip-route's words, with the adapter as a number.
