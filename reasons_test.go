@@ -89,6 +89,7 @@ ReasonNDPConflict      host:TestDropReasons
 ReasonUDPMalformed     host:TestDropReasons
 ReasonUDPChecksum      host:TestDropReasons
 ReasonUDPNoSocket      host:TestDropReasons
+ReasonUDPNoListener    host:TestDropReasons
 ReasonUDPQueueFull     host:TestDropReasons
 ReasonUDPClosed        host:TestDropClosed
 ReasonTCPMalformed     host:TestDropReasons

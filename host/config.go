@@ -17,7 +17,9 @@ type config struct {
 	routes   *route.Table
 	hooks    *hook.Table
 	names    map[string][]netip.Addr
-	set      Settings
+
+	transports []*TransportBinding
+	set        Settings
 }
 
 // Settings are a host's tunables, under the names Linux's sysctls have.

@@ -309,10 +309,15 @@ func (ln *lane) connectPort(src netip.Addr, to netip.AddrPort) (port uint16, old
 // "tcp6". Without an address it listens on all of the host's. The listener is
 // a *TCPListener.
 func (h *Host) Listen(name, address string) (net.Listener, error) {
+	return h.listenTCP(name, address, ListenConfig{})
+}
+
+func (h *Host) listenTCP(name, address string, c ListenConfig) (net.Listener, error) {
 	b, err := h.bind(name, address, wire.ProtoTCP)
+	c.apply(&b)
 	var l *tcpListener
 	if err == nil {
-		l, err = h.listen(b)
+		l, err = h.listen(b, c.Backlog)
 	}
 	if err != nil {
 		e := &net.OpError{Op: "listen", Net: name, Err: sysError("bind", err)}
@@ -327,7 +332,12 @@ func (h *Host) Listen(name, address string) (net.Listener, error) {
 // ListenPacket opens a datagram socket, as [net.ListenPacket] does: on "udp",
 // "udp4" or "udp6". The connection is a *UDPConn.
 func (h *Host) ListenPacket(name, address string) (net.PacketConn, error) {
+	return h.listenUDP(name, address, ListenConfig{})
+}
+
+func (h *Host) listenUDP(name, address string, c ListenConfig) (net.PacketConn, error) {
 	b, err := h.bind(name, address, wire.ProtoUDP)
+	c.apply(&b)
 	var s *udpSocket
 	if err == nil {
 		s, err = h.udpOpen(b, netip.AddrPort{})

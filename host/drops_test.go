@@ -115,6 +115,7 @@ func TestDropReasons(t *testing.T) {
 		{"udp checksum", packet.ReasonUDPChecksum, nil, edit(eth4(wire.IPv4Fields{}, udp(1, 2, "")), func(b []byte) { b[40]++ })},
 		{"udp no checksum 6", packet.ReasonUDPChecksum, nil, edit(eth6(wire.IPv6Fields{}, udp(1, 2, "")), func(b []byte) { b[60], b[61] = 0, 0 })},
 		{"udp no socket", packet.ReasonUDPNoSocket, nil, eth4(wire.IPv4Fields{}, udp(1, 2, ""))},
+		{"udp broadcast", packet.ReasonUDPNoListener, nil, eth4(wire.IPv4Fields{Dst: netip.MustParseAddr("10.0.0.255")}, udp(1, 2, ""))},
 		{"udp queue", packet.ReasonUDPQueueFull, func(t *testing.T, r *raw) {
 			c, err := r.host.ListenPacket("udp", ":2")
 			must(t, err)

@@ -28,7 +28,7 @@ func (e *env) Socket(t packet.Tuple) bool {
 	if t.Proto == wire.ProtoUDP {
 		return e.ports.datagram(t.Dst, t.Src, t.DstPort, t.SrcPort) != nil
 	}
-	return e.tcp.find(t.Dst, t.Src, t.DstPort, t.SrcPort) != nil || e.ports.listener(t.Dst, t.DstPort) != nil
+	return e.tcp.find(t.Dst, t.Src, t.DstPort, t.SrcPort) != nil || e.ports.listener(t.Dst, t.DstPort, 0) != nil
 }
 
 // Inject lets a stolen packet go on behind the judge that stole it. It is

@@ -262,6 +262,7 @@ type quoted struct {
 	proto            wire.Proto
 	srcPort, dstPort uint16
 	seq              uint32 // TCP: sequence number
+	header           []byte // lent: of the transport header what there is
 }
 
 // errorIn finds out which packet of ours an ICMP error is about, and tells its
@@ -311,6 +312,7 @@ func (q *quoted) parse(b []byte, v4 bool) bool {
 	}
 	q.srcPort, q.dstPort = binary.BigEndian.Uint16(l4), binary.BigEndian.Uint16(l4[2:])
 	q.seq = binary.BigEndian.Uint32(l4[4:])
+	q.header = l4
 	return true
 }
 
@@ -327,6 +329,11 @@ func (ln *lane) senderError(q *quoted, c icmpCause) bool {
 		// and sequence number.
 		if w := ln.pings[uint16(q.seq>>16)]; w != nil && w.seq == uint16(q.seq) && w.to == q.dst {
 			w.fail(ln, c.errno)
+			return true
+		}
+	default:
+		if b := ln.conf.transport(q.proto); b != nil {
+			b.t.Error(&TransportContext{ln, b, nil}, q.src, q.dst, c.errno, q.header)
 			return true
 		}
 	}

@@ -1,6 +1,7 @@
 package host
 
 import (
+	"encoding/binary"
 	"net/netip"
 
 	"github.com/towpath/towpath/wire"
@@ -12,6 +13,16 @@ type binding struct {
 	addr   netip.Addr // unspecified: any address of the families below
 	port   uint16
 	v4, v6 bool
+
+	reuseAddr bool // Linux: SO_REUSEADDR
+	reusePort bool // Linux: SO_REUSEPORT
+}
+
+// conflicts reports whether two sockets cannot have their bindings at once.
+// Listeners share a port if all of them say so; datagram sockets also if both
+// let the address be reused.
+func (b *binding) conflicts(o *binding, datagram bool) bool {
+	return b.overlaps(o) && !(b.reusePort && o.reusePort) && !(datagram && b.reuseAddr && o.reuseAddr)
 }
 
 // overlaps reports whether some packet would fit both.
@@ -49,50 +60,86 @@ func (t *portTable) init() {
 	t.datagrams = make(map[uint16][]*udpSocket)
 }
 
-// listener finds the listener for connections to a local address.
-func (t *portTable) listener(dst netip.Addr, port uint16) *tcpListener {
-	var best *tcpListener
-	top := 0
-	for _, l := range t.listeners[port] {
-		if s := l.binding.score(dst); s > top {
-			best, top = l, s
-		}
-	}
-	return best
+// listener finds the listener for connections to a local address. Among
+// listeners that share a port the flow's hash decides (Linux: SO_REUSEPORT).
+func (t *portTable) listener(dst netip.Addr, port uint16, hash uint32) *tcpListener {
+	list := t.listeners[port]
+	return best(list, hash, func(l *tcpListener) int { return l.binding.score(dst) })
 }
 
 // datagram finds the socket for a datagram: connected ones first, then those
-// bound to the address, then those bound to any.
+// bound to the address, then those bound to any. Among sockets that share a
+// port the source decides (Linux: SO_REUSEPORT).
 func (t *portTable) datagram(dst, src netip.Addr, dstPort, srcPort uint16) *udpSocket {
-	var best *udpSocket
-	top := 0
-	for _, s := range t.datagrams[dstPort] {
+	list := t.datagrams[dstPort]
+	return best(list, spread(src, srcPort), func(s *udpSocket) int {
 		n := s.binding.score(dst)
 		if n > 0 && s.remote.IsValid() {
 			if s.remote.Addr() != src || s.remote.Port() != srcPort {
-				continue
+				return 0
 			}
 			n += 2
 		}
-		if n > top {
-			best, top = s, n
+		return n
+	})
+}
+
+// best returns the socket with the highest score above 0; among several, the
+// one that the hash chooses.
+func best[S any](list []*S, hash uint32, score func(*S) int) *S {
+	if len(list) == 1 { // nearly always
+		if score(list[0]) > 0 {
+			return list[0]
+		}
+		return nil
+	}
+	top, n := 0, uint32(0)
+	for _, s := range list {
+		switch k := score(s); {
+		case k > top:
+			top, n = k, 1
+		case k == top:
+			n++
 		}
 	}
-	return best
+	if top == 0 {
+		return nil
+	}
+	n = hash % n
+	for _, s := range list {
+		if score(s) == top {
+			if n == 0 {
+				return s
+			}
+			n--
+		}
+	}
+	return nil
+}
+
+// spread is a hash of a datagram's source.
+func spread(src netip.Addr, port uint16) uint32 {
+	b := src.As16()
+	h := uint32(port) * 0x9e3779b1
+	for i := 0; i < 16; i += 4 {
+		h = (h ^ binary.LittleEndian.Uint32(b[i:])) * 0x85ebca6b
+		h ^= h >> 13
+	}
+	return h
 }
 
 // free reports whether b could be bound.
 func (t *portTable) free(proto wire.Proto, b *binding) bool {
 	if proto == wire.ProtoTCP {
 		for _, l := range t.listeners[b.port] {
-			if l.binding.overlaps(b) {
+			if l.binding.conflicts(b, false) {
 				return false
 			}
 		}
 		return true
 	}
 	for _, s := range t.datagrams[b.port] {
-		if s.binding.overlaps(b) {
+		if s.binding.conflicts(b, true) {
 			return false
 		}
 	}

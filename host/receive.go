@@ -253,6 +253,10 @@ func (ln *lane) transportIn(a *link.Adapter, p *packet.Packet) {
 	case wire.ProtoICMPv6:
 		ln.icmpv6In(a, p)
 	default:
+		if b := ln.conf.transport(p.Proto); b != nil {
+			b.t.Receive(&TransportContext{ln, b, a}, p)
+			return
+		}
 		ln.icmpError(a, p, icmpProtocol)
 		ln.drop(p, packet.ReasonProtocol)
 	}

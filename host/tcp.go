@@ -43,7 +43,7 @@ func (ln *lane) tcpIn(a *link.Adapter, p *packet.Packet) {
 			return
 		}
 	}
-	if l := ln.ports.listener(p.Dst, seg.DstPort()); l != nil {
+	if l := ln.ports.listener(p.Dst, seg.DstPort(), spread(p.Src, seg.SrcPort())); l != nil {
 		l.receive(ln, a, p, isn, reuse)
 		return
 	}
@@ -372,7 +372,7 @@ type tcpListener struct {
 }
 
 // listen makes a listener; a zero port means an ephemeral one.
-func (h *Host) listen(b binding) (*tcpListener, error) {
+func (h *Host) listen(b binding, backlog int) (*tcpListener, error) {
 	ln := &h.lane
 	ln.lock()
 	defer ln.unlock(nil)
@@ -399,6 +399,9 @@ func (h *Host) listen(b binding) (*tcpListener, error) {
 		}
 	}
 	l := &tcpListener{lane: ln, binding: b, backlog: ln.conf.set.Somaxconn}
+	if backlog > 0 {
+		l.backlog = min(backlog, l.backlog)
+	}
 	ln.ports.listeners[b.port] = append(ln.ports.listeners[b.port], l)
 	ln.sockets[l] = struct{}{}
 	return l, nil

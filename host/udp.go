@@ -29,14 +29,50 @@ func (ln *lane) udpIn(a *link.Adapter, p *packet.Packet) {
 		ln.drop(p, packet.ReasonUDPChecksum)
 		return
 	}
+	p.Data = p.Transport + wire.UDPLen
+	if p.Dst.IsMulticast() || p.Dst == broadcast4 || ln.conf.addrs.Broadcast(a.Index(), p.Dst) {
+		ln.udpToAll(p, udp)
+		return
+	}
 	s := ln.ports.datagram(p.Dst, p.Src, udp.DstPort(), udp.SrcPort())
 	if s == nil {
 		ln.icmpError(a, p, icmpPort)
 		ln.drop(p, packet.ReasonUDPNoSocket)
 		return
 	}
-	p.Data = p.Transport + wire.UDPLen
 	s.deliver(ln, p)
+}
+
+// udpToAll delivers a datagram that is for many: every socket that fits gets a
+// copy (RFC 1122 §4.1.3.5).
+func (ln *lane) udpToAll(p *packet.Packet, udp wire.UDP) {
+	var last *udpSocket
+	for _, s := range ln.ports.datagrams[udp.DstPort()] {
+		if !s.takes(p.Dst, p.Src, udp.SrcPort()) {
+			continue
+		}
+		if last != nil {
+			last.deliver(ln, p.Clone())
+		}
+		last = s
+	}
+	if last == nil {
+		ln.drop(p, packet.ReasonUDPNoListener)
+		return
+	}
+	last.deliver(ln, p)
+}
+
+// takes reports whether a datagram to a group or network is for the socket.
+func (s *udpSocket) takes(dst, src netip.Addr, srcPort uint16) bool {
+	b := &s.binding
+	if dst.Is4() && !b.v4 || dst.Is6() && !b.v6 {
+		return false
+	}
+	if s.remote.IsValid() && (s.remote.Addr() != src || s.remote.Port() != srcPort) {
+		return false
+	}
+	return b.addr.IsUnspecified() || b.addr == dst
 }
 
 // udpChecksumOK verifies a datagram's checksum. Zero means that the sender has
@@ -57,6 +93,8 @@ type udpSocket struct {
 	remote  netip.AddrPort // valid if connected
 	bcast   bool           // Linux: SO_BROADCAST
 	scope   int32          // adapter of a link-local peer
+	ttl     uint8          // of what is sent; 0: the host's
+	tos     uint8
 
 	way dst // guarded by lane.mu: the way to wayTo
 	to  netip.Addr
@@ -144,8 +182,25 @@ func (ln *lane) bindable(ip netip.Addr) bool {
 	return ours || ip.Is4() && ip.IsLoopback() || ip.IsMulticast() || ip == broadcast4
 }
 
-// send sends one datagram.
-func (s *udpSocket) send(b []byte, to netip.AddrPort) error {
+// apply puts into p what is wanted of it.
+func (i *PacketInfo) apply(ln *lane, p *packet.Packet) syscall.Errno {
+	if i.Local.IsValid() && !i.Local.IsUnspecified() {
+		if !ln.bindable(i.Local) || i.Local.IsMulticast() || i.Local.Is4() != p.Dst.Is4() {
+			return syscall.EADDRNOTAVAIL
+		}
+		p.Src = i.Local
+	}
+	if i.TTL != 0 {
+		p.TTL = i.TTL
+	}
+	if i.TOS != 0 {
+		p.TOS = i.TOS
+	}
+	return 0
+}
+
+// send sends one datagram. info, if not nil, says more about it.
+func (s *udpSocket) send(b []byte, to netip.AddrPort, info *PacketInfo) error {
 	ln := s.lane
 	if len(b) > packet.SizeMax-wire.IPv4Len-wire.UDPLen {
 		return syscall.EMSGSIZE
@@ -156,7 +211,7 @@ func (s *udpSocket) send(b []byte, to netip.AddrPort) error {
 		p.AppendBytes(b)
 	}
 	ln.lock()
-	err := s.sendLocked(ln, &p, b, to)
+	err := s.sendLocked(ln, &p, b, to, info)
 	if err != nil && p != nil {
 		ln.pool.Free(p)
 	}
@@ -164,7 +219,7 @@ func (s *udpSocket) send(b []byte, to netip.AddrPort) error {
 	return err
 }
 
-func (s *udpSocket) sendLocked(ln *lane, pp **packet.Packet, b []byte, to netip.AddrPort) error {
+func (s *udpSocket) sendLocked(ln *lane, pp **packet.Packet, b []byte, to netip.AddrPort, info *PacketInfo) error {
 	s.mu.Lock()
 	err := s.err
 	s.err = nil
@@ -203,7 +258,15 @@ func (s *udpSocket) sendLocked(ln *lane, pp **packet.Packet, b []byte, to netip.
 	if hdr+size > ln.mtu(&s.way, ip) {
 		return syscall.EMSGSIZE
 	}
-	p.Proto, p.Src, p.Dst, p.TTL = wire.ProtoUDP, s.way.src, ip.WithZone(""), ln.conf.set.TTL
+	p.Proto, p.Src, p.Dst, p.TTL, p.TOS = wire.ProtoUDP, s.way.src, ip.WithZone(""), ln.conf.set.TTL, s.tos
+	if s.ttl != 0 {
+		p.TTL = s.ttl
+	}
+	if info != nil {
+		if err := info.apply(ln, p); err != 0 {
+			return err
+		}
+	}
 	pseudo := wire.Fold(wire.PseudoSum(p.Src, p.Dst, wire.ProtoUDP, size))
 	wire.PutUDP(p.Push(wire.UDPLen), s.local.Port(), to.Port(), size, pseudo)
 	p.Checksum, p.CsumOffset = packet.ChecksumPartial, 6
@@ -257,7 +320,7 @@ func (ln *lane) isBroadcast(ip netip.Addr) bool {
 
 // recv takes one datagram off the queue, waiting for one. It copies the
 // payload to b and returns its length, which may be more than len(b).
-func (s *udpSocket) recv(b []byte) (n int, from, to netip.AddrPort, err error) {
+func (s *udpSocket) recv(b []byte) (n int, d datagram, err error) {
 	s.rd.Take()
 	defer s.rd.Give()
 	for {
@@ -272,18 +335,16 @@ func (s *udpSocket) recv(b []byte) (n int, from, to netip.AddrPort, err error) {
 		}
 		if err != nil {
 			s.mu.Unlock()
-			return 0, from, to, err
+			return 0, d, err
 		}
 		if p := s.queue.Pop(); p != nil {
 			s.queued -= p.Footprint()
 			s.mu.Unlock()
-			udp := wire.UDP(p.From(p.Transport))
-			from = netip.AddrPortFrom(p.Src, udp.SrcPort())
-			to = netip.AddrPortFrom(p.Dst, udp.DstPort())
+			d = datagramOf(p)
 			n = p.LenFrom(p.Data)
 			p.CopyTo(b, int(p.Data-p.Start()))
 			s.giveBack(p)
-			return n, from, to, nil
+			return n, d, nil
 		}
 		s.rd.Prepare()
 		s.mu.Unlock()

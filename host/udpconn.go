@@ -39,7 +39,8 @@ func (c *UDPConn) failSet() error {
 
 // ReadFromUDPAddrPort reads one datagram. What does not fit b is lost.
 func (c *UDPConn) ReadFromUDPAddrPort(b []byte) (n int, addr netip.AddrPort, err error) {
-	n, addr, _, err = c.s.recv(b)
+	n, d, err := c.s.recv(b)
+	addr = d.from
 	if err != nil {
 		return 0, addr, c.fail("read", sysError("recvfrom", err), nil)
 	}
@@ -66,7 +67,7 @@ func (c *UDPConn) ReadFrom(b []byte) (int, net.Addr, error) {
 
 // Read reads one datagram.
 func (c *UDPConn) Read(b []byte) (int, error) {
-	n, _, _, err := c.s.recv(b)
+	n, _, err := c.s.recv(b)
 	if err != nil {
 		return 0, c.fail("read", sysError("read", err), nil)
 	}
@@ -81,7 +82,7 @@ func (c *UDPConn) WriteToUDPAddrPort(b []byte, addr netip.AddrPort) (int, error)
 	if ip := addr.Addr(); ip.Is4In6() {
 		addr = netip.AddrPortFrom(ip.Unmap(), addr.Port())
 	}
-	if err := c.s.send(b, addr); err != nil {
+	if err := c.s.send(b, addr, nil); err != nil {
 		return 0, c.fail("write", sysError("sendto", err), net.UDPAddrFromAddrPort(addr))
 	}
 	return len(b), nil
@@ -116,7 +117,7 @@ func (c *UDPConn) Write(b []byte) (int, error) {
 	if !c.s.remote.IsValid() {
 		return 0, c.fail("write", errMissingAddress, nil)
 	}
-	if err := c.s.send(b, c.s.remote); err != nil {
+	if err := c.s.send(b, c.s.remote, nil); err != nil {
 		return 0, c.fail("write", sysError("write", err), nil)
 	}
 	return len(b), nil

@@ -87,11 +87,12 @@ const (
 	ReasonNDPRouterIgnored // router advertisement that is not to be listened to
 
 	// UDP.
-	ReasonUDPMalformed // UDP header short or its length wrong
-	ReasonUDPChecksum  // UDP checksum wrong
-	ReasonUDPNoSocket  // no socket on the port
-	ReasonUDPQueueFull // socket's receive buffer full
-	ReasonUDPClosed    // in the queue when its socket was closed
+	ReasonUDPMalformed  // UDP header short or its length wrong
+	ReasonUDPChecksum   // UDP checksum wrong
+	ReasonUDPNoSocket   // no socket on the port
+	ReasonUDPNoListener // group or broadcast datagram that nobody here listens to
+	ReasonUDPQueueFull  // socket's receive buffer full
+	ReasonUDPClosed     // in the queue when its socket was closed
 
 	// TCP.
 	ReasonTCPMalformed        // header shorter or longer than can be
@@ -211,6 +212,7 @@ var reasonText = [ReasonCount]string{
 	ReasonUDPMalformed:        "udp malformed",
 	ReasonUDPChecksum:         "udp checksum wrong",
 	ReasonUDPNoSocket:         "udp port unreachable",
+	ReasonUDPNoListener:       "udp nobody listens",
 	ReasonUDPQueueFull:        "udp receive buffer full",
 	ReasonUDPClosed:           "udp socket closed",
 	ReasonTCPMalformed:        "tcp malformed",
