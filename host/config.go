@@ -47,6 +47,9 @@ type Settings struct {
 	ICMPEchoIgnoreAll bool
 	// Somaxconn bounds listeners' backlogs (net.core.somaxconn); 0 means 4096.
 	Somaxconn int
+	// SynBacklog bounds a listener's connections in the handshake; beyond it
+	// the oldest gives way (net.ipv4.tcp_max_syn_backlog); 0 means 1024.
+	SynBacklog int
 	// TCPRcvBuf and TCPSndBuf are the initial buffers of a connection in
 	// bytes, TCPRcvBufMax and TCPSndBufMax what they may grow to (the default
 	// and max of net.ipv4.tcp_rmem and tcp_wmem); 0 means 256 KiB and 8 MiB.
@@ -78,6 +81,7 @@ func (s *Settings) fill() {
 	orDefault(&s.ICMPRate, 1000)
 	orDefault(&s.DADTransmits, 1)
 	orDefault(&s.Somaxconn, 4096)
+	orDefault(&s.SynBacklog, 1024)
 	orDefault(&s.TCPRcvBuf, 256<<10)
 	orDefault(&s.TCPSndBuf, 256<<10)
 	orDefault(&s.TCPRcvBufMax, 8<<20)

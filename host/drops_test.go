@@ -140,7 +140,7 @@ func TestDropReasons(t *testing.T) {
 			must(t, r.host.SetSettings(s))
 			listen(t, r)
 			for i := range 2 {
-				r.send(eth4(wire.IPv4Fields{}, tcp(wire.TCPFields{SrcPort: uint16(2000 + i), DstPort: 80, Flags: wire.TCPSyn})))
+				r.handshake(uint16(2000+i), 80)
 			}
 		}, eth4(wire.IPv4Fields{}, tcp(syn))},
 		{"rule", packet.ReasonRule, func(t *testing.T, r *raw) {

@@ -82,6 +82,30 @@ func (r *raw) send(frames ...[]byte) {
 	w.Run()
 }
 
+// handshake opens a connection from a port to a listener of the host.
+func (r *raw) handshake(from, to uint16) {
+	r.take()
+	r.send(eth4(wire.IPv4Fields{}, tcp(wire.TCPFields{SrcPort: from, DstPort: to, Flags: wire.TCPSyn, Window: 1000})))
+	for _, f := range r.take() {
+		if ip := wire.IPv4(f[14:]); wire.Ethernet(f).Type() == wire.EtherTypeIPv4 && ip.Proto() == wire.ProtoTCP {
+			seq := wire.TCP(ip.Payload()).Seq()
+			r.send(eth4(wire.IPv4Fields{}, tcp(wire.TCPFields{SrcPort: from, DstPort: to, Seq: 1, Ack: seq + 1, Flags: wire.TCPAck, Window: 1000})))
+			return
+		}
+		if wire.Ethernet(f).Type() == wire.EtherTypeARP {
+			r.send(new(wire.Builder).PushARP(wire.ARPReply, themMAC, them4, usMAC, us4).PushEthernet(usMAC, themMAC).Bytes())
+			for _, g := range r.take() {
+				if wire.Ethernet(g).Type() == wire.EtherTypeIPv4 {
+					seq := wire.TCP(wire.IPv4(g[14:]).Payload()).Seq()
+					r.send(eth4(wire.IPv4Fields{}, tcp(wire.TCPFields{SrcPort: from, DstPort: to, Seq: 1, Ack: seq + 1, Flags: wire.TCPAck, Window: 1000})))
+					return
+				}
+			}
+		}
+	}
+	r.t.Fatal("no SYN-ACK")
+}
+
 // take returns what the host has sent since the last call.
 func (r *raw) take() [][]byte {
 	r.mu.Lock()

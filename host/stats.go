@@ -5,6 +5,7 @@ package host
 type Stats struct {
 	Forwarded          uint64 // packets sent on for others
 	Established        uint64 // TCP connections whose handshake was completed
+	SynOverflow        uint64 // handshakes given up for newer ones
 	TimeWaitOverflow   uint64 // connections for which TIME-WAIT had no room
 	DuplicateAddresses uint64 // IPv6 addresses that turned out to be others'
 	TCPConnections     int    // in the table now, TIME-WAIT apart

@@ -105,7 +105,9 @@ type tcpSocket struct {
 	failure   error
 	errTaken  bool         // somebody was told why it ended
 	listener  *tcpListener // while it waits to be accepted
-	nextReady *tcpSocket   // its list
+	nextReady *tcpSocket   // its accept queue
+	older     *tcpSocket   // its handshakes
+	newer     *tcpSocket
 
 	rd, wr socket.Side
 	rq     packet.List // guarded by rd's turn: taken, not yet read
@@ -288,7 +290,7 @@ func (s *tcpSocket) leave(ln *lane) {
 	s.gone = true
 	ln.wheel.Cancel(&s.timer)
 	if s.listener != nil && !s.opened {
-		s.listener.half--
+		s.listener.noHalf(s)
 		s.listener = nil
 	}
 	if s.detached {
@@ -363,7 +365,9 @@ type tcpListener struct {
 	lane    *lane
 	binding binding
 	backlog int
-	half    int // connections in the handshake
+
+	half           int // connections in the handshake
+	oldest, newest *tcpSocket
 
 	rd          socket.Side
 	first, last *tcpSocket // established, not yet accepted
@@ -414,9 +418,15 @@ func (l *tcpListener) receive(ln *lane, a *link.Adapter, p *packet.Packet, isn u
 		ln.drop(p, packet.ReasonTCPListen)
 		return
 	}
-	if l.n > l.backlog || l.half > l.backlog {
+	if l.n > l.backlog {
 		ln.drop(p, packet.ReasonTCPBacklog)
 		return
+	}
+	if l.half >= ln.conf.set.SynBacklog {
+		// A flood of SYNs that nobody follows up drives out its own: who is in
+		// earnest finishes within a round trip.
+		ln.stats.SynOverflow++
+		l.oldest.giveUp(ln)
 	}
 	seg := wire.TCP(p.From(p.Transport))
 	local, remote := netip.AddrPortFrom(p.Dst, seg.DstPort()), netip.AddrPortFrom(p.Src, seg.SrcPort())
@@ -432,7 +442,7 @@ func (l *tcpListener) receive(ln *lane, a *link.Adapter, p *packet.Packet, isn u
 	s := ln.newSocket(local, remote, d)
 	s.initConn(isn, setISN)
 	s.listener = l
-	l.half++
+	l.addHalf(s)
 	if r := s.conn.Listen(ln.now, p); r != packet.NotDropped {
 		ln.drop(p, r)
 		ln.tcp.remove(&s.entry)
@@ -453,9 +463,44 @@ func (ln *lane) opens(p *packet.Packet) bool {
 	return flags == wire.TCPSyn && !p.Dst.IsMulticast() && p.Dst != broadcast4 && !ln.isBroadcast(p.Dst)
 }
 
+// addHalf and noHalf keep the list of connections in the handshake.
+func (l *tcpListener) addHalf(s *tcpSocket) {
+	s.older = l.newest
+	if l.newest != nil {
+		l.newest.newer = s
+	} else {
+		l.oldest = s
+	}
+	l.newest = s
+	l.half++
+}
+
+func (l *tcpListener) noHalf(s *tcpSocket) {
+	if s.older != nil {
+		s.older.newer = s.newer
+	} else {
+		l.oldest = s.newer
+	}
+	if s.newer != nil {
+		s.newer.older = s.older
+	} else {
+		l.newest = s.older
+	}
+	s.older, s.newer = nil, nil
+	l.half--
+}
+
+// giveUp ends a connection in the handshake without a word.
+func (s *tcpSocket) giveUp(ln *lane) {
+	s.conn.Fail(ln.now, syscall.ECONNABORTED)
+	ln.tcp.remove(&s.entry)
+	s.conn.FreeBuffers()
+	s.leave(ln)
+}
+
 // ready queues a connection whose handshake is complete.
 func (l *tcpListener) ready(ln *lane, s *tcpSocket) {
-	l.half--
+	l.noHalf(s)
 	if l.last == nil {
 		l.first = s
 	} else {
@@ -528,15 +573,11 @@ func (l *tcpListener) closeLocked(ln *lane) {
 		s.abort(ln)
 	}
 	l.first, l.last, l.n = nil, nil, 0
-	if l.half > 0 {
-		for _, s := range ln.tcp.all() {
-			if s.listener == l {
-				s.listener = nil
-				s.detached = true
-				s.abort(ln)
-			}
-		}
-		l.half = 0
+	for s := l.oldest; s != nil; s = l.oldest {
+		l.noHalf(s)
+		s.listener = nil
+		s.detached = true
+		s.abort(ln)
 	}
 	ln.wake(l.rd.Wake())
 }
