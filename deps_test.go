@@ -35,12 +35,15 @@ internal/sys/vnet: packet wire golang.org/x/sys
 link:             packet wire
 link/loop:        link packet
 link/cable:       link packet wire
+link/netem:       clock link packet wire
 link/tun:         link packet wire internal/sys internal/sys/vnet golang.org/x/sys
 link/afpacket:    link packet wire internal/sys internal/sys/vnet golang.org/x/sys
 
 ip/ifaddr:        wire
 ip/route:
 ip/neigh:         packet wire
+ip/frag:          packet wire
+ip/group:         packet wire
 tcp/cc:
 tcp:              packet tcp/cc wire
 socket:           clock
@@ -63,7 +66,7 @@ tool/ping:        host tool
 tool/sleep:       host tool
 
 lab/machine:      link link/afpacket link/tun wire internal/sys golang.org/x/sys
-lab:              capture capture/savefile clock host ip/route lab/machine link link/cable packet wire
+lab:              capture capture/savefile clock host ip/route lab/machine link link/cable link/netem packet wire
                   service service/echo service/http tool tool/get tool/ping tool/sleep
                   github.com/goccy/go-yaml
 cmd/towpath:      lab lab/machine github.com/spf13/cobra

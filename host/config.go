@@ -61,6 +61,9 @@ type Settings struct {
 	// UDPRcvBuf bounds a datagram socket's receive queue in bytes, packet
 	// overhead included (net.core.rmem_default); 0 means 2 MiB.
 	UDPRcvBuf int
+	// MemoryMax is the host's budget for sockets and their queues in bytes
+	// (net.ipv4.tcp_mem and udp_mem, together); 0 means 2 GiB.
+	MemoryMax int64
 	// TimeWaitMax bounds the connections remembered in TIME-WAIT
 	// (net.ipv4.tcp_max_tw_buckets); 0 means 65536.
 	TimeWaitMax int
@@ -89,6 +92,7 @@ func (s *Settings) fill() {
 	s.TCPRcvBufMax = max(s.TCPRcvBufMax, s.TCPRcvBuf)
 	s.TCPSndBufMax = max(s.TCPSndBufMax, s.TCPSndBuf)
 	orDefault(&s.UDPRcvBuf, 2<<20)
+	orDefault(&s.MemoryMax, 2<<30)
 	orDefault(&s.TimeWaitMax, 65536)
 	orDefault(&s.PortMin, 32768)
 	orDefault(&s.PortMax, 60999)

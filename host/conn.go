@@ -283,7 +283,7 @@ func (c *TCPConn) room(ln *lane) (int, error) {
 		}
 		return 0, sysError("write", syscall.EPIPE)
 	}
-	return s.conn.Space(), nil
+	return s.allowance(ln, s.conn.Space()), nil
 }
 
 // awaitRoom takes the lane's lock when there is room to write.

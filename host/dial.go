@@ -272,6 +272,9 @@ func (ln *lane) connect(to netip.AddrPort) (*tcpSocket, syscall.Errno) {
 	if e := ln.judgeSocket(hook.SocketConnect, wire.ProtoTCP, local, to); e != 0 {
 		return nil, e
 	}
+	if ln.host.mem.exceeded(tcpSocketCost, ln.conf.set.MemoryMax) {
+		return nil, syscall.ENOBUFS
+	}
 	var isn uint32
 	if old != nil {
 		isn = old.ISN()

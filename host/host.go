@@ -51,6 +51,7 @@ type Host struct {
 	conf  atomic.Pointer[config]
 	neigh *neigh.Cache
 	pmtu  route.PMTU
+	mem   budget
 	lane  lane
 	group link.Group
 

@@ -8,6 +8,7 @@ type Stats struct {
 	SynOverflow        uint64 // handshakes given up for newer ones
 	TimeWaitOverflow   uint64 // connections for which TIME-WAIT had no room
 	DuplicateAddresses uint64 // IPv6 addresses that turned out to be others'
+	MemoryUsed         int64  // by sockets and their queues, in bytes
 	TCPConnections     int    // in the table now, TIME-WAIT apart
 	TCPTimeWait        int    // in TIME-WAIT now
 }
@@ -18,6 +19,7 @@ func (h *Host) Stats() Stats {
 	ln.lock()
 	defer ln.unlock(nil)
 	s := ln.stats
+	s.MemoryUsed = h.mem.used.Load()
 	s.TCPTimeWait = ln.timeWait.n
 	s.TCPConnections = ln.tcp.n - ln.timeWait.n
 	return s

@@ -101,6 +101,8 @@ type tcpSocket struct {
 	gone      bool // out of the table
 	rdClosed  bool // CloseRead
 	wrClosed  bool // CloseWrite
+	starved   bool // a writer waits for the host's memory
+	charged   int  // what the host's budget was told of the queues
 	linger    int  // seconds, as SetLinger; negative: the default
 	failure   error
 	errTaken  bool         // somebody was told why it ended
@@ -118,6 +120,7 @@ type tcpSocket struct {
 // newSocket makes a connection's socket. local and remote are its addresses.
 func (ln *lane) newSocket(local, remote netip.AddrPort, way dst) *tcpSocket {
 	s := &tcpSocket{lane: ln, way: way, linger: -1}
+	ln.host.mem.add(tcpSocketCost)
 	s.conn.Owner = s
 	s.entry.sock = s
 	ln.tcp.insert(&s.entry, local.Addr(), remote.Addr(), local.Port(), remote.Port())
@@ -208,6 +211,11 @@ func (s *tcpSocket) reroute() packet.Reason {
 
 // receive takes a segment of this connection.
 func (s *tcpSocket) receive(ln *lane, p *packet.Packet) {
+	if p.LenFrom(p.Data) > 0 && ln.host.mem.exceeded(int64(p.Footprint()), ln.conf.set.MemoryMax) &&
+		(s.conn.Readable() > queueFloor || !s.conn.Expects(wire.TCP(p.Head()).Seq())) {
+		ln.drop(p, packet.ReasonTCPMemory)
+		return
+	}
 	if r := s.conn.Receive(ln.now, p); r != packet.NotDropped {
 		ln.drop(p, r)
 	}
@@ -238,6 +246,7 @@ func (s *tcpSocket) finish(ln *lane) {
 		s.failure = nil
 	}
 	s.conn.Output(ln.now)
+	s.charge(ln)
 	ln.drops[packet.ReasonTCPPruned] += uint64(s.conn.Pruned())
 	if ev := s.conn.Events(); ev != 0 {
 		s.happened(ln, ev)
@@ -288,6 +297,7 @@ func (s *tcpSocket) established(ln *lane) {
 // be read.
 func (s *tcpSocket) leave(ln *lane) {
 	s.gone = true
+	ln.host.mem.add(-tcpSocketCost)
 	ln.wheel.Cancel(&s.timer)
 	if s.listener != nil && !s.opened {
 		s.listener.noHalf(s)
@@ -296,6 +306,7 @@ func (s *tcpSocket) leave(ln *lane) {
 	if s.detached {
 		s.conn.FreeBuffers()
 	}
+	s.charge(ln)
 	ln.wake(s.rd.Wake())
 	ln.wake(s.wr.Wake())
 }
@@ -420,6 +431,10 @@ func (l *tcpListener) receive(ln *lane, a *link.Adapter, p *packet.Packet, isn u
 	}
 	if l.n > l.backlog {
 		ln.drop(p, packet.ReasonTCPBacklog)
+		return
+	}
+	if ln.host.mem.exceeded(tcpSocketCost, ln.conf.set.MemoryMax) {
+		ln.drop(p, packet.ReasonTCPSynMemory)
 		return
 	}
 	if l.half >= ln.conf.set.SynBacklog {

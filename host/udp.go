@@ -122,7 +122,13 @@ func (s *udpSocket) deliver(ln *lane, p *packet.Packet) {
 		ln.drop(p, packet.ReasonUDPQueueFull)
 		return
 	}
+	if ln.host.mem.exceeded(int64(p.Footprint()), ln.conf.set.MemoryMax) {
+		s.mu.Unlock()
+		ln.drop(p, packet.ReasonUDPMemory)
+		return
+	}
 	s.queued += p.Footprint()
+	ln.host.mem.add(int64(p.Footprint()))
 	s.queue.Push(p)
 	ln.wake(s.rd.Wake())
 	s.mu.Unlock()
@@ -136,6 +142,9 @@ func (h *Host) udpOpen(b binding, remote netip.AddrPort) (*udpSocket, error) {
 	defer ln.unlock(nil)
 	if ln.closed {
 		return nil, errNetClosed
+	}
+	if h.mem.exceeded(udpSocketCost, ln.conf.set.MemoryMax) {
+		return nil, syscall.ENOBUFS
 	}
 	s := &udpSocket{lane: ln, binding: b, remote: remote, limit: ln.conf.set.UDPRcvBuf}
 	if remote.IsValid() {
@@ -173,6 +182,7 @@ func (h *Host) udpOpen(b binding, remote netip.AddrPort) (*udpSocket, error) {
 	}
 	ln.ports.datagrams[s.binding.port] = append(ln.ports.datagrams[s.binding.port], s)
 	ln.sockets[s] = struct{}{}
+	h.mem.add(udpSocketCost)
 	return s, nil
 }
 
@@ -339,6 +349,7 @@ func (s *udpSocket) recv(b []byte) (n int, d datagram, err error) {
 		}
 		if p := s.queue.Pop(); p != nil {
 			s.queued -= p.Footprint()
+			s.lane.host.mem.add(-int64(p.Footprint()))
 			s.mu.Unlock()
 			d = datagramOf(p)
 			n = p.LenFrom(p.Data)
@@ -400,6 +411,7 @@ func (s *udpSocket) closeLocked(ln *lane) {
 	for p := s.queue.Pop(); p != nil; p = s.queue.Pop() {
 		ln.drop(p, packet.ReasonUDPClosed)
 	}
+	ln.host.mem.add(-udpSocketCost - int64(s.queued))
 	s.queued = 0
 	ln.wake(s.rd.Wake())
 	s.mu.Unlock()

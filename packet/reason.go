@@ -27,6 +27,16 @@ const (
 	ReasonDeviceShort     // shorter than its device header
 	ReasonDeviceOffload   // offload header that makes no sense
 	ReasonSegmentFailed   // super-segment that cannot be cut
+	ReasonNetemUncut      // impaired super-segment that cannot be cut
+	ReasonNetemLossIf     // lost to a predicate of an impairment
+	ReasonNetemLossEvery  // lost as every n-th
+	ReasonNetemLossBurst  // lost in a burst of the Gilbert-Elliott model
+	ReasonNetemLoss       // lost by chance
+	ReasonNetemMemory     // impaired link holds too much
+	ReasonNetemLimit      // impaired link's queue full
+	ReasonNetemDownIn     // held back on its way in until the adapter was down
+	ReasonNetemRunner     // being delivered after a delay when the deliverer panicked
+	ReasonNetemDetached   // held back when the impairment was taken out
 
 	// Ethernet and neighbours.
 	ReasonEthernetShort    // shorter than an Ethernet header
@@ -51,6 +61,19 @@ const (
 	ReasonIPSourceRoute    // IPv4 source route (RFC 7126)
 	ReasonIPSource         // source address that cannot be one
 	ReasonIPFragment       // fragment, where reassembly does not happen
+	ReasonFragHeader       // first fragment without the whole header chain (RFC 7112)
+	ReasonFragEmpty        // fragment without payload
+	ReasonFragLength       // fragment, not the last, whose length is no multiple of 8
+	ReasonFragOversize     // fragment that reaches beyond 65,535 bytes
+	ReasonFragDuplicate    // fragment that is there already
+	ReasonFragOverlap      // fragments that overlap (RFC 5722)
+	ReasonFragEnd          // fragments that disagree on the end of their datagram
+	ReasonFragECN          // fragments partly ECN-capable (RFC 3168 §5.3)
+	ReasonFragMany         // datagram in too many fragments
+	ReasonFragAbandoned    // fragment of a datagram given up before
+	ReasonFragEvicted      // fragment given up to make room for others
+	ReasonFragTimeout      // fragment of a datagram not completed in time
+	ReasonFragFlushed      // waiting for other fragments when the adapter went
 	ReasonLoopback         // loopback destination from a link
 	ReasonNotForUs         // destination not ours and forwarding off
 	ReasonGroup            // multicast group that we are not in
@@ -67,6 +90,14 @@ const (
 	ReasonInjectAdapter    // given back on an adapter that is gone
 	ReasonStolen           // taken over by a judge; not a loss
 	ReasonProtocol         // transport protocol without a handler
+	ReasonIGMPMalformed    // IGMP message too short
+	ReasonIGMPChecksum     // IGMP checksum wrong
+	ReasonIGMPGroup        // IGMP query about no group
+	ReasonIGMPType         // IGMP message of no interest to a member
+	ReasonMLDMalformed     // MLD message too short
+	ReasonMLDSource        // MLD from beyond the link (RFC 2710 §3)
+	ReasonMLDGroup         // MLD message about no group
+	ReasonMLDType          // MLD message of no interest to a listener
 
 	// ICMP.
 	ReasonICMPMalformed    // ICMP message too short
@@ -92,6 +123,7 @@ const (
 	ReasonUDPNoSocket   // no socket on the port
 	ReasonUDPNoListener // group or broadcast datagram that nobody here listens to
 	ReasonUDPQueueFull  // socket's receive buffer full
+	ReasonUDPMemory     // host's memory budget used up
 	ReasonUDPClosed     // in the queue when its socket was closed
 
 	// TCP.
@@ -123,6 +155,8 @@ const (
 	ReasonTCPBuffer           // receive buffer full
 	ReasonTCPClosed           // data for a closed reader
 	ReasonTCPBacklog          // listener's backlog full
+	ReasonTCPSynMemory        // host's memory budget used up
+	ReasonTCPMemory           // host's memory budget used up, and this connection has its share
 	ReasonTCPListen           // segment to a listener that opens nothing
 	ReasonTCPNotSyn           // segment that opens nothing, in a fresh connection
 	ReasonTCPNoRoute          // no route to answer a SYN
@@ -157,6 +191,16 @@ var reasonText = [ReasonCount]string{
 	ReasonDeviceShort:         "device frame short",
 	ReasonDeviceOffload:       "device offload header invalid",
 	ReasonSegmentFailed:       "super-segment cannot be cut",
+	ReasonNetemUncut:          "netem super-segment cannot be cut",
+	ReasonNetemLossIf:         "netem loss by predicate",
+	ReasonNetemLossEvery:      "netem loss of every n-th",
+	ReasonNetemLossBurst:      "netem loss in burst",
+	ReasonNetemLoss:           "netem loss",
+	ReasonNetemMemory:         "netem memory full",
+	ReasonNetemLimit:          "netem queue full",
+	ReasonNetemDownIn:         "netem held until adapter down",
+	ReasonNetemRunner:         "netem delivery lost",
+	ReasonNetemDetached:       "netem detached",
 	ReasonEthernetShort:       "ethernet header short",
 	ReasonEthernetNotForUs:    "ethernet address not ours",
 	ReasonEtherType:           "ethertype unknown",
@@ -177,6 +221,19 @@ var reasonText = [ReasonCount]string{
 	ReasonIPSourceRoute:       "ip source route",
 	ReasonIPSource:            "ip source invalid",
 	ReasonIPFragment:          "ip fragment not reassembled",
+	ReasonFragHeader:          "ip fragment header incomplete",
+	ReasonFragEmpty:           "ip fragment empty",
+	ReasonFragLength:          "ip fragment length odd",
+	ReasonFragOversize:        "ip fragment beyond 65535 bytes",
+	ReasonFragDuplicate:       "ip fragment duplicate",
+	ReasonFragOverlap:         "ip fragments overlap",
+	ReasonFragEnd:             "ip fragments disagree on end",
+	ReasonFragECN:             "ip fragments disagree on ecn",
+	ReasonFragMany:            "ip fragments too many",
+	ReasonFragAbandoned:       "ip fragment of abandoned datagram",
+	ReasonFragEvicted:         "ip fragment evicted",
+	ReasonFragTimeout:         "ip reassembly timed out",
+	ReasonFragFlushed:         "ip fragment flushed",
 	ReasonLoopback:            "loopback destination",
 	ReasonNotForUs:            "destination not ours",
 	ReasonGroup:               "multicast group not joined",
@@ -193,6 +250,14 @@ var reasonText = [ReasonCount]string{
 	ReasonInjectAdapter:       "adapter gone",
 	ReasonStolen:              "taken by a judge",
 	ReasonProtocol:            "protocol unreachable",
+	ReasonIGMPMalformed:       "igmp malformed",
+	ReasonIGMPChecksum:        "igmp checksum wrong",
+	ReasonIGMPGroup:           "igmp group invalid",
+	ReasonIGMPType:            "igmp type ignored",
+	ReasonMLDMalformed:        "mld malformed",
+	ReasonMLDSource:           "mld from off the link",
+	ReasonMLDGroup:            "mld group invalid",
+	ReasonMLDType:             "mld type ignored",
 	ReasonICMPMalformed:       "icmp malformed",
 	ReasonICMPChecksum:        "icmp checksum wrong",
 	ReasonICMPType:            "icmp type ignored",
@@ -214,6 +279,7 @@ var reasonText = [ReasonCount]string{
 	ReasonUDPNoSocket:         "udp port unreachable",
 	ReasonUDPNoListener:       "udp nobody listens",
 	ReasonUDPQueueFull:        "udp receive buffer full",
+	ReasonUDPMemory:           "udp beyond host memory",
 	ReasonUDPClosed:           "udp socket closed",
 	ReasonTCPMalformed:        "tcp malformed",
 	ReasonTCPChecksum:         "tcp checksum wrong",
@@ -243,6 +309,8 @@ var reasonText = [ReasonCount]string{
 	ReasonTCPBuffer:           "tcp receive buffer full",
 	ReasonTCPClosed:           "tcp reader closed",
 	ReasonTCPBacklog:          "tcp backlog full",
+	ReasonTCPSynMemory:        "tcp syn beyond host memory",
+	ReasonTCPMemory:           "tcp data beyond host memory",
 	ReasonTCPListen:           "tcp segment opens nothing",
 	ReasonTCPNotSyn:           "tcp segment is no syn",
 	ReasonTCPNoRoute:          "tcp without route",

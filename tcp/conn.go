@@ -29,6 +29,9 @@ type Config struct {
 	// MSS is the largest TCP payload with options that the route's MTU
 	// allows: the MTU less the IP header and 20. (536)
 	MSS int
+	// MSSDefault is what a peer takes that does not say (RFC 9293 §3.7.1): 536
+	// over IPv4, 1220 over IPv6. (536)
+	MSSDefault int
 	// GSOMax is the largest payload of a super-segment that the route takes;
 	// less than two segments: none.
 	GSOMax int
@@ -39,18 +42,23 @@ type Config struct {
 	NoDelay       bool // no Nagle
 	Timestamps    bool // offer or accept RFC 7323 timestamps
 	WindowScaling bool // offer or accept RFC 7323 window scaling
+	SACK          bool // offer or accept RFC 2018 selective acknowledgments
 
 	RTOMin     time.Duration // 200 ms
 	RTOMax     time.Duration // 120 s; whole seconds
 	DelayedAck time.Duration // 40 ms
 	FinWait2   time.Duration // 60 s, of closed connections; whole seconds
+	// AckDelayMax is how long the peer may delay an acknowledgment: a tail loss
+	// probe for a lone segment waits for so long (RFC 8985 §7.2). (RTOMin, as
+	// Linux)
+	AckDelayMax time.Duration
 
 	SynRetries    int // 6
 	SynAckRetries int // 5
 	Retries2      int // 15, of data
 	OrphanRetries int // 8, of data of closed connections
 
-	NewCC func() cc.Controller // nil: cc.Reno
+	NewCC func() cc.Controller // nil: cc.Cubic
 }
 
 const (
@@ -78,7 +86,7 @@ type caState uint8
 
 const (
 	caOpen     caState = iota // nothing, as far as we know
-	caRecovery                // fast recovery (RFC 6582)
+	caRecovery                // fast recovery (RFC 6675, RFC 6582)
 	caLoss                    // all of [una, recover), until sent again
 )
 
@@ -107,6 +115,7 @@ type Conn struct {
 	sndScale uint8
 	wscale   bool // offered, then: agreed
 	ts       bool // offered, then: agreed
+	sack     bool // offered, then: agreed
 
 	active     bool // began with Connect
 	noDelay    bool
@@ -114,7 +123,12 @@ type Conn struct {
 	finSent    bool
 	finRcvd    bool // in order
 	readClosed bool // Close: nobody will read
-	persist    bool // rtxAt is the zero-window probe's
+	persist    bool // rtxAt is the zero-window probe's,
+	tail       bool // the tail loss probe's,
+	reorder    bool // or the reordering timer's
+	probed     bool // a tail loss probe is under way
+	probeAgain bool // it repeated something
+	reordered  bool // the network is known to change the order (RFC 8985)
 	wantRoom   bool // somebody found too little room to write
 	ackNow     bool // Output must send an ACK
 	pingpong   bool // requests and responses: ACKs travel with data
@@ -122,7 +136,9 @@ type Conn struct {
 	synLost    bool // the SYN or SYN-ACK had to be repeated
 	quick      uint8
 	ca         caState
-	dupAcks    uint8
+	dupAcks    uint8 // with SACK: those that told something new
+	reoMult    uint8 // RACK.reo_wnd_mult - 1
+	reoPersist uint8
 	backoff    uint8  // doublings of the timeout
 	retries    uint8  // timeouts since the peer last made progress
 	pruned     uint16 // out-of-order packets given up, not yet told
@@ -148,13 +164,16 @@ type Conn struct {
 	cwnd     uint32 // cc.Cwnd()
 	inflate  uint32 // dup ACKs' worth of window (RFC 3042, RFC 5681 §3.2)
 	recover  uint32 // RFC 6582
-	rtxNxt   uint32 // caLoss: next to send again
+	rtxNxt   uint32 // caLoss: next to send again; with SACK: where rtxCur is
+	probeEnd uint32 // SND.NXT behind the tail loss probe
+	dupRound uint32 // a D-SACK before this is acknowledged is of the same round
 	limited  uint32 // what was sent before this filled the congestion window
 	gsoMax   uint32
 	gsoLimit uint32 // longest payload of a packet: whole segments
 	sndBuf   uint32
 	sndMax   uint32
-	rtxTS    uint32 // our timestamp clock when we last sent something again
+	rtxTS    uint32      // our timestamp clock when we last sent something again
+	sb       *scoreboard // with SACK: while something is missing
 	q        sendq
 	nxtCur   cursor // of sndNxt
 	rtxCur   cursor // of rtxNxt
@@ -176,6 +195,7 @@ type Conn struct {
 	rq       packet.List // in order, payload only
 	ooo      packet.List // behind a hole, sorted; seq in the TCP header in the head
 	oooHint  *packet.Packet
+	rep      *reports // with SACK: while there is something to tell
 
 	// Timers and measurements (timers.go, rtt.go).
 	rtxAt    time.Duration // retransmission, or zero-window probe
@@ -193,14 +213,16 @@ type Conn struct {
 	rto      uint32
 	rtoMin   uint32
 	delack   uint32
-	segsIn   uint32
-	snd, rcv sizer
+	// The longest delay of the peer's acknowledgments (RFC 8985 §7.2).
+	ackDelayMax uint32
+	segsIn      uint32
+	snd, rcv    sizer
 
 	// Counters.
 	bytesAcked, bytesIn uint64
 	segsOut, retransOut uint32
 
-	reno cc.Reno
+	cubic cc.Cubic
 }
 
 // Init makes c a fresh connection in CLOSED.
@@ -209,22 +231,23 @@ func (c *Conn) Init(cfg *Config, pool *packet.Pool, out Output) {
 	c.localPort, c.peerPort = cfg.LocalPort, cfg.RemotePort
 	c.iss, c.tsOffset = cfg.ISN, cfg.TSOffset
 	c.ourMSS = uint16(clamp(or(cfg.MSS, mssDefault), mssMin, math.MaxUint16))
-	c.peerMSS = mssDefault
+	c.peerMSS = uint16(clamp(or(cfg.MSSDefault, mssDefault), mssMin, math.MaxUint16))
 	c.gsoMax = uint32(clamp(cfg.GSOMax, 0, packet.SizeMax-128))
 	c.rcvBuf = uint32(clamp(or(cfg.RcvBuf, bufDefault), bufMin, bufLimit))
 	c.sndBuf = uint32(clamp(or(cfg.SndBuf, bufDefault), bufMin, bufLimit))
 	c.rcvMax = max(c.rcvBuf, uint32(clamp(cfg.RcvBufMax, 0, bufLimit)))
 	c.sndMax = max(c.sndBuf, uint32(clamp(cfg.SndBufMax, 0, bufLimit)))
-	c.noDelay, c.ts, c.wscale = cfg.NoDelay, cfg.Timestamps, cfg.WindowScaling
+	c.noDelay, c.ts, c.wscale, c.sack = cfg.NoDelay, cfg.Timestamps, cfg.WindowScaling, cfg.SACK
 	c.rtoMin = micros(or(cfg.RTOMin, 200*time.Millisecond))
 	c.rtoMax = seconds(or(cfg.RTOMax, 120*time.Second))
 	c.delack = micros(or(cfg.DelayedAck, 40*time.Millisecond))
+	c.ackDelayMax = micros(or(cfg.AckDelayMax, dur(c.rtoMin)))
 	c.finWait = seconds(or(cfg.FinWait2, 60*time.Second))
 	c.synRetries = uint8(clamp(or(cfg.SynRetries, 6), 0, 127))
 	c.synAckRetries = uint8(clamp(or(cfg.SynAckRetries, 5), 0, 127))
 	c.retries2 = uint8(clamp(or(cfg.Retries2, 15), 0, 127))
 	c.orphanRetries = uint8(clamp(or(cfg.OrphanRetries, 8), 0, 127))
-	c.cc = &c.reno
+	c.cc = &c.cubic
 	if cfg.NewCC != nil {
 		c.cc = cfg.NewCC()
 	}
@@ -401,6 +424,9 @@ func (c *Conn) end(err error) {
 	c.ackNow = false
 	c.q.free(c.pool)
 	c.freeOutOfOrder()
+	c.freeBoard()
+	c.freeReports()
+	c.tail, c.reorder = false, false
 	if c.readClosed {
 		c.freeReceived()
 	}
@@ -412,6 +438,8 @@ func (c *Conn) FreeBuffers() {
 	c.q.free(c.pool)
 	c.freeOutOfOrder()
 	c.freeReceived()
+	c.freeBoard()
+	c.freeReports()
 }
 
 // ---- what the host asks

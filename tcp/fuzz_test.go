@@ -83,7 +83,18 @@ func (t *tape) segment(c *Conn, pool *packet.Pool) *packet.Packet {
 	if c.ts || c.state == StateClosed && t.byte()&1 != 0 {
 		o.HasTS, o.TSVal, o.TSEcr = true, t.near(c.tsRecent, c.tsRecent+1), t.near(c.tsOffset, 0)
 	}
+	if c.sack && t.byte()&1 != 0 {
+		for o.NSACK = 1 + int(t.byte()%3); ; {
+			l := t.near(c.sndUna, c.sndNxt, c.recover, c.sndUna+uint32(c.mss))
+			o.SACK[o.NSACK-1] = wire.SACKBlock{Left: l, Right: t.near(l, c.sndNxt, l+uint32(c.mss))}
+			if o.NSACK--; o.NSACK == 0 {
+				o.NSACK = 1
+				break
+			}
+		}
+	}
 	if f.Flags.Has(wire.TCPSyn) {
+		o.SACKPermitted = t.byte()&3 != 0
 		o.HasMSS, o.MSS = true, uint16(t.u16())
 		o.HasWScale, o.WScale = t.byte()&1 != 0, t.byte()&15
 	}
@@ -127,7 +138,8 @@ func runTape(t *testing.T, data []byte) {
 	flags := tp.byte()
 	cfg := Config{
 		LocalPort: 1, RemotePort: 2, ISN: tp.near(0, 1<<31, 1<<32-1), TSOffset: 0xfffffff0,
-		MSS: 88 + tp.u16(), RcvBuf: 2048 + tp.u16(), SndBuf: 2048 + tp.u16(),
+		SACK: flags&64 != 0,
+		MSS:  88 + tp.u16(), RcvBuf: 2048 + tp.u16(), SndBuf: 2048 + tp.u16(),
 		NoDelay: flags&1 != 0, Timestamps: flags&2 != 0, WindowScaling: flags&4 != 0,
 		RcvBufMax: 1 << (11 + tp.byte()%14), Retries2: 3, SynRetries: 2,
 	}
@@ -153,6 +165,7 @@ func runTape(t *testing.T, data []byte) {
 		}
 		var o wire.TCPOptions
 		o.HasTS, o.TSVal = c.ts, c.tsRecent
+		o.SACKPermitted = f.Flags.Has(wire.TCPSyn)
 		o.HasWScale, o.WScale = f.Flags.Has(wire.TCPSyn), 7
 		p := pool.Get()
 		b := p.Append(wire.TCPLen + o.Len())

@@ -10,6 +10,13 @@ func (t *TimeWait) Timestamps() bool { return t.ts }
 // send.
 func (c *Conn) AckPending() bool { return c.ackNow }
 
+// Footprint is the memory that the connection's queues hold, in bytes.
+func (c *Conn) Footprint() int { return c.rcvMem + int(c.q.len) }
+
+// Expects reports whether a segment that begins at seq continues what has
+// arrived in order.
+func (c *Conn) Expects(seq uint32) bool { return seq == c.rcvNxt }
+
 // SetRcvBuf sets the receive buffer in bytes and ends its growth. The right
 // edge of the window that the peer knows of is kept.
 func (c *Conn) SetRcvBuf(n int) {

@@ -17,11 +17,16 @@ const tsWord = 0x0101080a
 // carried it.
 func (c *Conn) Output(now time.Duration) {
 	if canSend.has(c.state) {
-		if c.ca == caLoss {
+		if c.sb != nil {
+			c.resend(now)
+		} else if c.ca == caLoss {
 			c.sendLost(now)
 		}
 		if !c.finSent && (c.sndNxt != c.sndEnd || c.finQueued) {
 			c.sendNew(now)
+		}
+		if c.sb != nil && c.ca == caRecovery {
+			c.rescue(now)
 		}
 	}
 	if c.ackNow {
@@ -31,6 +36,9 @@ func (c *Conn) Output(now time.Duration) {
 
 // flight is what we believe to be in the network, in bytes.
 func (c *Conn) flight() uint32 {
+	if c.sb != nil { // RFC 6675 §4, SetPipe
+		return c.sndNxt - c.sndUna - c.sb.sacked - c.sb.lost
+	}
 	if c.ca == caLoss {
 		return c.rtxNxt - c.sndUna + c.sndNxt - c.recover
 	}
@@ -48,8 +56,12 @@ func (c *Conn) congestionRoom() uint32 {
 // sendNew sends data for the first time, and the FIN.
 func (c *Conn) sendNew(now time.Duration) {
 	mss := uint32(c.mss)
-	if c.ca == caLoss && c.rtxNxt != c.recover {
-		return // what was lost goes first
+	if c.sb != nil {
+		if c.sb.lost > 0 {
+			return // NextSeg rule 1: what was lost goes first
+		}
+	} else if c.ca == caLoss && c.rtxNxt != c.recover {
+		return
 	}
 	if c.sndNxt == c.sndUna && now-c.lastSend > c.timeout() && c.lastSend != 0 {
 		c.cc.OnIdle(now-c.lastSend, c.timeout()) // RFC 5681 §4.1
@@ -82,23 +94,28 @@ func (c *Conn) sendNew(now time.Duration) {
 			}
 		}
 		fin := c.finQueued && n == unsent && n < uint32(wnd)
-		n = c.sendData(now, c.sndNxt, n, &c.nxtCur, fin)
-		if n%mss != 0 {
-			c.sndSml = c.sndNxt + n
-		}
-		c.sndNxt += n
-		if fin && c.sndNxt == c.sndEnd {
-			c.finSent = true
-			c.sndNxt++
-		}
-		if !c.timing && c.ca == caOpen {
-			// While a hole is being filled the ACK of this would come late.
-			c.timing, c.rttSeq, c.rttAt = true, c.sndNxt, now
-		}
-		if c.persist || c.rtxAt == never {
+		c.sendNext(now, n, fin)
+		if c.persist || c.tail || c.rtxAt == never {
 			c.persist = false
-			c.rtxAt = now + c.timeout()
+			c.rearm(now)
 		}
+	}
+}
+
+// sendNext sends n bytes for the first time, and the FIN if fin is set.
+func (c *Conn) sendNext(now time.Duration, n uint32, fin bool) {
+	n = c.sendData(now, c.sndNxt, n, &c.nxtCur, fin)
+	if n%uint32(c.mss) != 0 {
+		c.sndSml = c.sndNxt + n
+	}
+	c.sndNxt += n
+	if fin && c.sndNxt == c.sndEnd {
+		c.finSent = true
+		c.sndNxt++
+	}
+	if !c.timing && c.ca == caOpen {
+		// While a hole is being filled the ACK of this would come late.
+		c.timing, c.rttSeq, c.rttAt = true, c.sndNxt, now
 	}
 }
 
@@ -189,6 +206,9 @@ func (c *Conn) sendData(now time.Duration, seq, n uint32, cur *cursor, fin bool)
 			n, fin = got, false
 		}
 		c.lastSend = now
+		if c.sb != nil {
+			c.sb.prrOut += n
+		}
 		if now-c.lastData < dur(c.delack) {
 			c.pingpong = true // an answer: this is a conversation
 		}
@@ -236,7 +256,9 @@ func (c *Conn) send(now time.Duration, p *packet.Packet, seq uint32, flags wire.
 		Seq: seq, Ack: c.rcvNxt, Flags: flags, Window: c.offerWindow(),
 	}
 	p.Data = p.Start()
-	if c.ts {
+	if c.rep != nil {
+		c.pushReports(now, p, &f)
+	} else if c.ts {
 		b := p.Push(wire.TCPLen + tsLen)
 		wire.PutTCP(b, &f, tsLen)
 		binary.BigEndian.PutUint32(b[wire.TCPLen:], tsWord)
@@ -253,7 +275,7 @@ func (c *Conn) send(now time.Duration, p *packet.Packet, seq uint32, flags wire.
 
 // sendSyn sends our SYN, with the acknowledgment of the peer's if ack is set.
 func (c *Conn) sendSyn(now time.Duration, ack bool) {
-	o := wire.TCPOptions{MSS: c.ourMSS, HasMSS: true, WScale: c.rcvScale, HasWScale: c.wscale}
+	o := wire.TCPOptions{MSS: c.ourMSS, HasMSS: true, WScale: c.rcvScale, HasWScale: c.wscale, SACKPermitted: c.sack}
 	f := wire.TCPFields{SrcPort: c.localPort, DstPort: c.peerPort, Seq: c.iss, Flags: wire.TCPSyn}
 	if c.ts {
 		o.HasTS, o.TSVal = true, c.tsNow(now)

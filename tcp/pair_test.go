@@ -28,7 +28,7 @@ func (e *end) Segment(_ *Conn, p *packet.Packet) { e.to.in.Push(p) }
 func testConfig() Config {
 	return Config{
 		LocalPort: 1000, RemotePort: 2000, MSS: 1460, ISN: 0x10000,
-		Timestamps: true, WindowScaling: true, NoDelay: true,
+		Timestamps: true, WindowScaling: true, SACK: true, NoDelay: true,
 		RcvBufMax: 4 << 20, SndBufMax: 4 << 20,
 	}
 }

@@ -20,6 +20,7 @@ type segment struct {
 	hasTS    bool
 	tsVal    uint32
 	tsEcr    uint32
+	sack     []wire.SACKBlock
 }
 
 // end is the sequence number behind the segment, SYN and FIN counted.
@@ -60,6 +61,9 @@ func (c *Conn) unpredicted(now time.Duration, h wire.TCP, p *packet.Packet, n ui
 		seq: h.Seq(), ack: h.Ack(), n: n, flags: h.Flags(), wnd: h.Window(),
 		hasTS: o.HasTS, tsVal: o.TSVal, tsEcr: o.TSEcr,
 	}
+	if c.sack {
+		s.sack = o.SACK[:o.NSACK]
+	}
 	switch c.state {
 	case StateClosed, StateListen:
 		return packet.ReasonTCPEnded
@@ -74,7 +78,7 @@ func (c *Conn) unpredicted(now time.Duration, h wire.TCP, p *packet.Packet, n ui
 // nothing out of the ordinary. It decides nothing that segmentIn would decide
 // otherwise (Van Jacobson's header prediction).
 func (c *Conn) predicted(now time.Duration, h wire.TCP, p *packet.Packet, n uint32) bool {
-	if c.state != StateEstablished || c.ca != caOpen || c.dupAcks != 0 || c.readClosed ||
+	if c.state != StateEstablished || c.ca != caOpen || c.sb != nil || c.dupAcks != 0 || c.readClosed ||
 		!c.ooo.Empty() || h.Seq() != c.rcvNxt || h.Flags()&^wire.TCPPsh != wire.TCPAck {
 		return false
 	}
@@ -150,6 +154,7 @@ func (c *Conn) synIn(now time.Duration, seq uint32, wnd uint16, o *wire.TCPOptio
 	if c.ts = c.ts && o.HasTS; c.ts {
 		c.tsRecent = o.TSVal
 	}
+	c.sack = c.sack && o.SACKPermitted
 	if c.wscale = c.wscale && o.HasWScale; c.wscale {
 		c.sndScale = min(o.WScale, wscaleMax)
 	} else {
@@ -182,7 +187,8 @@ func (c *Conn) established(now time.Duration) {
 	c.cc.Init(int(c.mss), window)
 	c.cwnd = uint32(c.cc.Cwnd())
 	c.nxtCur = c.q.first()
-	c.snd.since, c.rcv.since = now, now
+	c.snd.since = uint32(now / time.Microsecond)
+	c.rcv.since = c.snd.since
 	c.events |= EventEstablished
 	c.armKeepAlive(now)
 }
@@ -367,6 +373,9 @@ func (c *Conn) challenge(now time.Duration) {
 // the sender of a spurious retransmission should hear at once.
 func (c *Conn) answerOld(now time.Duration, s *segment) {
 	if s.n > 0 && !s.flags.Has(wire.TCPSyn) || s.flags.Has(wire.TCPFin) {
+		if end := s.end(); le(end, c.rcvNxt) {
+			c.reportDup(s.seq, end)
+		}
 		c.sendAck(now)
 	} else {
 		c.challenge(now)
@@ -396,7 +405,11 @@ func (c *Conn) checkAck(now time.Duration, s *segment) packet.Reason {
 		return packet.ReasonTCPOldAck
 	}
 	if lt(s.ack, c.sndUna) {
-		return 0 // a duplicate of an old one: its text may still be new
+		// A duplicate of an old one: its text may still be new, and its blocks.
+		if len(s.sack) > 0 && c.sndUna != c.sndNxt {
+			c.sackIn(now, s)
+		}
+		return 0
 	}
 	wnd := uint32(s.wnd) << c.sndScale
 	// RFC 5681 §2: what a duplicate acknowledgment is.
@@ -404,13 +417,11 @@ func (c *Conn) checkAck(now time.Duration, s *segment) packet.Reason {
 		!s.flags.Has(wire.TCPFin) && wnd == c.sndWnd
 	c.windowIn(s.seq, s.ack, wnd)
 	switch {
+	case c.sb != nil || len(s.sack) > 0:
+		c.sackIn(now, s)
 	case gt(s.ack, c.sndUna):
-		var ecr uint32
-		if s.hasTS {
-			ecr = s.tsEcr
-		}
-		c.ackIn(now, s.ack, ecr)
-	case dup:
+		c.ackIn(now, s.ack, s.echo())
+	case dup && !c.sack:
 		c.dupAckIn(now)
 	}
 	if c.finSent && c.sndUna == c.sndNxt {
@@ -468,24 +479,11 @@ func (c *Conn) ackIn(now time.Duration, ack, tsEcr uint32) {
 	flight := c.flight()
 	rtt := c.measure(now, ack, tsEcr)
 	n := ack - c.sndUna
-	data := n
-	if c.finSent && ack == c.sndNxt {
-		data--
+	data := c.advance(ack)
+	limited := c.limitedBy(ack, flight)
+	if c.probed {
+		c.probeAnswered(now, &segment{ack: ack}, false)
 	}
-	c.q.drop(c.pool, data)
-	c.sndUna = ack
-	c.bytesAcked += uint64(data)
-	c.retries = 0
-	c.soft = 0
-	// These trail, lest they seem to lie ahead after 2 GiB.
-	limited := le(ack, c.limited) || c.cwnd < 2*flight && c.cwnd < uint32(c.cc.Ssthresh())
-	if lt(c.limited, ack) {
-		c.limited = ack
-	}
-	if lt(c.sndSml, ack) {
-		c.sndSml = ack
-	}
-
 	switch c.ca {
 	case caOpen:
 		c.dupAcks, c.inflate = 0, 0
@@ -519,12 +517,51 @@ func (c *Conn) ackIn(now time.Duration, ack, tsEcr uint32) {
 	}
 	c.cwnd = uint32(c.cc.Cwnd())
 
+	c.rearmAcked(now)
+	c.roomIn(now, data)
+}
+
+// advance moves SND.UNA to ack and returns how many bytes of data that were.
+func (c *Conn) advance(ack uint32) uint32 {
+	data := ack - c.sndUna
+	if c.finSent && ack == c.sndNxt {
+		data--
+	}
+	c.q.drop(c.pool, data)
+	c.sndUna = ack
+	c.bytesAcked += uint64(data)
+	c.retries = 0
+	c.soft = 0
+	// It trails, lest it seem to lie ahead after 2 GiB.
+	if lt(c.sndSml, ack) {
+		c.sndSml = ack
+	}
+	return data
+}
+
+// limitedBy reports whether the congestion window was what held us back, when
+// flight bytes of what ack acknowledges were sent (RFC 7661).
+func (c *Conn) limitedBy(ack, flight uint32) bool {
+	limited := le(ack, c.limited) || c.cwnd < 2*flight && c.cwnd < uint32(c.cc.Ssthresh())
+	if lt(c.limited, ack) {
+		c.limited = ack
+	}
+	return limited
+}
+
+// rearmAcked sets the timer anew after an acknowledgment of new data.
+func (c *Conn) rearmAcked(now time.Duration) {
 	if c.sndUna == c.sndNxt {
 		c.rtxAt = never // RFC 6298 §5.2
+		c.tail, c.reorder = false, false
 	} else {
-		c.rtxAt = now + c.timeout() // §5.3
+		c.rearm(now) // §5.3
 	}
-	c.sndBuf = c.snd.passed(now, data, c.sndBuf, c.sndMax, c.minRTT)
+}
+
+// roomIn finds out what n bytes acknowledged mean to the send buffer.
+func (c *Conn) roomIn(now time.Duration, n uint32) {
+	c.sndBuf = c.snd.passed(now, n, c.sndBuf, c.sndMax, c.minRTT)
 	if c.wantRoom && c.sndBuf-c.q.len >= c.sndBuf/3 {
 		c.wantRoom = false
 		c.events |= EventWritable

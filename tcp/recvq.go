@@ -82,6 +82,7 @@ func (c *Conn) queueIn(now time.Duration, p *packet.Packet, s *segment) packet.R
 			old = s.n
 		}
 		p.TrimFront(int(old))
+		c.reportDup(s.seq, s.seq+old)
 		s.seq += old
 		s.n -= old
 		c.ackNow = true
@@ -123,6 +124,7 @@ func (c *Conn) queueIn(now time.Duration, p *packet.Packet, s *segment) packet.R
 	if filled {
 		c.ackNow = true // RFC 5681 §4.2: at once if it fills a hole or part of it
 		c.fillHole(now)
+		c.trimReports(c.rcvAdv)
 	}
 	return packet.NotDropped
 }
@@ -130,7 +132,15 @@ func (c *Conn) queueIn(now time.Duration, p *packet.Packet, s *segment) packet.R
 // queueBehindHole keeps a segment that came too early and says at once what is
 // missing.
 func (c *Conn) queueBehindHole(now time.Duration, p *packet.Packet, s *segment, fin bool) packet.Reason {
+	end := s.seq + s.n
+	if fin {
+		end++
+	}
 	isNew := c.insert(p, s.seq, s.n, fin)
+	if !isNew {
+		c.reportDup(s.seq, end)
+	}
+	c.report(s.seq, end)
 	c.sendAck(now)
 	if !isNew {
 		return packet.ReasonTCPKnown
@@ -312,6 +322,7 @@ func (c *Conn) dropLastOutOfOrder() {
 	for p := c.ooo.First(); p.Next() != nil; p = p.Next() {
 		prev = p
 	}
+	c.trimReports(seqOf(c.ooo.Last()))
 	c.unlink(prev)
 	c.pruned++
 }
@@ -328,6 +339,7 @@ func (c *Conn) freeOutOfOrder() {
 	for !c.ooo.Empty() {
 		c.unlink(nil)
 	}
+	c.trimReports(c.rcvNxt)
 }
 
 func (c *Conn) freeReceived() {

@@ -43,7 +43,7 @@ func (c *Conn) timeout() time.Duration {
 // sizing). The smallest time ever seen is used: a queue that the buffer itself
 // has filled must not make it grow.
 type sizer struct {
-	since time.Duration
+	since uint32 // microseconds, modulo 2^32
 	bytes uint32
 }
 
@@ -60,7 +60,8 @@ const (
 // limit.
 func (s *sizer) passed(now time.Duration, n, size, limit, minRTT uint32) uint32 {
 	s.bytes += n
-	took := now - s.since
+	at := uint32(now / time.Microsecond)
+	took := dur(at - s.since)
 	if took < max(sizerEvery, dur(minRTT)) {
 		return size
 	}
@@ -70,6 +71,6 @@ func (s *sizer) passed(now time.Duration, n, size, limit, minRTT uint32) uint32 
 			size = uint32(min(2*bdp, uint64(limit)))
 		}
 	}
-	s.since, s.bytes = now, 0
+	s.since, s.bytes = at, 0
 	return size
 }

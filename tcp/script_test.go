@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/towpath/towpath/packet"
+	"github.com/towpath/towpath/tcp/cc"
 	"github.com/towpath/towpath/wire"
 )
 
@@ -105,6 +106,7 @@ func (s *script) run(t *testing.T) {
 	s.cfg = Config{
 		LocalPort: 80, RemotePort: 4000, ISN: 0x10000000, MSS: 1460,
 		Timestamps: false, WindowScaling: true, RcvBuf: 64 << 10, SndBuf: 256 << 10, RcvBufMax: 64 << 10,
+		NewCC: func() cc.Controller { return new(cc.Reno) },
 	}
 	var done []string
 	for _, line := range s.lines {

@@ -181,6 +181,22 @@ func (q *sendq) settle(cur *cursor) {
 	}
 }
 
+// seek advances the cursor by n bytes.
+func (q *sendq) seek(cur *cursor, n uint32) {
+	q.settle(cur)
+	for n > 0 {
+		f := q.at(cur.i)
+		left := f.Off + f.Len - cur.off
+		if n < left || cur.i+1 == q.head+q.n {
+			cur.off += min(n, left)
+			return
+		}
+		n -= left
+		cur.i++
+		cur.off = q.at(cur.i).Off
+	}
+}
+
 // copyTo copies len(b) bytes from the cursor on and advances it.
 func (q *sendq) copyTo(b []byte, cur *cursor) {
 	q.settle(cur)

@@ -46,8 +46,11 @@ func (c *Conn) check() error {
 	if gt(c.sndUna, c.sndNxt) || gt(c.sndNxt, c.sndEnd+1) {
 		return fmt.Errorf("una %d, nxt %d, end %d", c.sndUna-c.iss, c.sndNxt-c.iss, c.sndEnd-c.iss)
 	}
-	if c.ca == caLoss && (lt(c.rtxNxt, c.sndUna) || gt(c.rtxNxt, c.recover) || gt(c.recover, c.sndNxt)) {
+	if c.ca == caLoss && !c.sack && (lt(c.rtxNxt, c.sndUna) || gt(c.rtxNxt, c.recover) || gt(c.recover, c.sndNxt)) {
 		return fmt.Errorf("una %d, rtxNxt %d, recover %d, nxt %d", c.sndUna-c.iss, c.rtxNxt-c.iss, c.recover-c.iss, c.sndNxt-c.iss)
+	}
+	if err := c.checkBoard(); err != nil {
+		return err
 	}
 	mem, readable := 0, 0
 	for p := c.rq.First(); p != nil; p = p.Next() {
@@ -86,6 +89,59 @@ func (c *Conn) check() error {
 		return fmt.Errorf("rcvNxt %d beyond the window's edge %d", c.rcvNxt-c.irs, c.rcvAdv-c.irs)
 	}
 	return nil
+}
+
+// checkBoard looks at the scoreboard and the reports.
+func (c *Conn) checkBoard() error {
+	if c.sack && c.ca != caOpen && c.sb == nil && c.state != StateClosed && c.state != StateTimeWait {
+		return fmt.Errorf("recovering without a scoreboard")
+	}
+	if b := c.sb; b != nil {
+		if b.una != c.sndUna || len(b.runs) > runsMax {
+			return fmt.Errorf("scoreboard of %d runs begins at %d, not %d", len(b.runs), b.una-c.iss, c.sndUna-c.iss)
+		}
+		if len(b.runs) == 0 && c.ca == caOpen {
+			return fmt.Errorf("empty scoreboard kept")
+		}
+		var n [4]uint32
+		at := b.una
+		for _, r := range b.runs {
+			if !lt(at, r.end) || gt(r.end, c.sndNxt) {
+				return fmt.Errorf("run from %d to %d, nxt %d", at-c.iss, r.end-c.iss, c.sndNxt-c.iss)
+			}
+			n[r.fate] += r.end - at
+			at = r.end
+		}
+		if n[sacked] != b.sacked || n[lost] != b.lost {
+			return fmt.Errorf("scoreboard has %d sacked and %d lost, booked %d and %d", n[sacked], n[lost], b.sacked, b.lost)
+		}
+	}
+	if r := c.rep; r != nil {
+		if r.n == 0 && r.dup.Left == r.dup.Right {
+			return fmt.Errorf("empty reports kept")
+		}
+		for _, b := range r.blocks[:r.n] {
+			if !c.holds(b.Left, b.Right) {
+				return fmt.Errorf("reports %d to %d, which is not there", b.Left-c.irs, b.Right-c.irs)
+			}
+		}
+	} else if c.sack && !c.ooo.Empty() {
+		return fmt.Errorf("packets behind a hole and no reports")
+	}
+	return nil
+}
+
+// holds reports whether all from left to right is behind a hole.
+func (c *Conn) holds(left, right uint32) bool {
+	for p := c.ooo.First(); p != nil; p = p.Next() {
+		if le(seqOf(p), left) && lt(left, endOf(p)) {
+			left = endOf(p)
+		}
+		if left+1 == right && left == endOf(p) && hasFin(p) {
+			left++
+		}
+	}
+	return !lt(left, right)
 }
 
 // checkQuiet is what must hold after Output: something will happen.
@@ -352,7 +408,7 @@ func newWorld(seed uint64) *world {
 		e.maxRead = max(e.maxRead, 100)
 		e.cfg = Config{
 			LocalPort: uint16(1 + i), RemotePort: uint16(2 - i), ISN: r.Uint32(), TSOffset: r.Uint32(),
-			MSS: 88 + r.IntN(9000), NoDelay: r.IntN(2) == 0, Timestamps: r.IntN(3) > 0, WindowScaling: r.IntN(3) > 0,
+			MSS: 88 + r.IntN(9000), NoDelay: r.IntN(2) == 0, Timestamps: r.IntN(3) > 0, WindowScaling: r.IntN(3) > 0, SACK: r.IntN(4) > 0,
 			RcvBuf: 2048 + r.IntN(1<<(1+r.IntN(18))), SndBuf: 2048 + r.IntN(1<<(1+r.IntN(18))),
 			RcvBufMax: 1 << (11 + r.IntN(12)), SndBufMax: 1 << (11 + r.IntN(12)),
 		}

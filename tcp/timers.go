@@ -19,9 +19,14 @@ func (c *Conn) Timeout(now time.Duration) {
 	}
 	if now >= c.rtxAt {
 		c.rtxAt = never
-		if c.persist {
+		switch {
+		case c.persist:
 			c.probe(now)
-		} else {
+		case c.tail:
+			c.tailProbe(now)
+		case c.reorder:
+			c.reorderTimeout(now)
+		default:
 			c.retransmit(now)
 		}
 	}
@@ -102,10 +107,18 @@ func (c *Conn) retransmit(now time.Duration) {
 	if c.sndUna == c.sndNxt {
 		return
 	}
-	c.cc.OnRTO(now, int(c.flight()), again)
+	flight := c.flight()
+	if c.sack {
+		flight = min(c.sndNxt-c.sndUna, c.cwnd)
+	}
+	c.cc.OnRTO(now, int(flight), again)
 	c.cwnd = uint32(c.cc.Cwnd())
 	c.enterLoss()
 	c.timing = false
+	if c.sb != nil {
+		c.firstAgain(now)
+		return
+	}
 	// The first segment goes whatever the windows say.
 	n := min(uint32(c.mss), c.q.len, c.sndNxt-c.sndUna)
 	c.retransmitAt(now, n)
@@ -122,6 +135,29 @@ func (c *Conn) enterLoss() {
 	c.rtxNxt = c.sndUna
 	c.rtxCur = c.q.first()
 	c.dupAcks, c.inflate = 0, 0
+	if c.sack {
+		c.board().loseAll(c.sndNxt)
+		c.tail, c.reorder, c.probed = false, false, false
+	}
+}
+
+// firstAgain sends the first segment again, whatever the windows say.
+func (c *Conn) firstAgain(now time.Duration) {
+	r := c.sb.runs[0]
+	n := r.end - c.sndUna
+	fin := c.finSent && r.end == c.sndEnd+1
+	if fin {
+		n--
+	}
+	if n > uint32(c.mss) {
+		n, fin = uint32(c.mss), false
+	}
+	got := c.sendAgain(now, c.sndUna, n, fin)
+	c.sb.resend(now, 0, got, c.sndNxt)
+	c.rtxAt = now + c.timeout()
+	if c.ackNow {
+		c.sendAck(now)
+	}
 }
 
 // startPersist begins to probe a window that holds us back, unless something
@@ -154,7 +190,7 @@ func (c *Conn) probe(now time.Duration) {
 		c.persist = false
 		n = c.sendData(now, c.sndNxt, n, &c.nxtCur, false)
 		c.sndNxt += n
-		c.rtxAt = now + c.timeout()
+		c.rearm(now)
 		return
 	}
 	c.retries++
