@@ -26,6 +26,13 @@ type Sink interface {
 	WritePacket(t time.Time, data []byte, length int) error
 }
 
+// A DirectedSink is a [Sink] that is also told at which adapter a packet was
+// seen, and which way it went. WriteDirected is called instead of WritePacket.
+type DirectedSink interface {
+	Sink
+	WriteDirected(a *link.Adapter, dir link.Direction, t time.Time, data []byte, length int) error
+}
+
 // Config shapes a tap. The zero value is a good one.
 type Config struct {
 	// Snaplen bounds how many bytes of a packet the sink gets; 0 means
@@ -49,6 +56,7 @@ type Stats struct {
 // A Tap is a capture going on, a [link.Tap].
 type Tap struct {
 	sink    Sink
+	write   func(r *record, t time.Time, data []byte, length int) error
 	clock   clock.Clock
 	snaplen int
 	limit   int
@@ -72,11 +80,14 @@ type bank struct {
 }
 
 // recordCost is what a record counts for in a bank's limit.
-const recordCost = 64
+const recordCost = 80
 
 func (b *bank) size() int { return len(b.bytes) + recordCost*len(b.records) }
 
-func (b *bank) reset() { b.records, b.bytes = b.records[:0], b.bytes[:0] }
+func (b *bank) reset() {
+	clear(b.records) // of adapters
+	b.records, b.bytes = b.records[:0], b.bytes[:0]
+}
 
 // Start begins a capture into sink.
 func Start(sink Sink, c Config) *Tap {
@@ -94,6 +105,14 @@ func Start(sink Sink, c Config) *Tap {
 		wake: make(chan struct{}, 1), done: make(chan struct{}),
 		fill: new(bank), spare: new(bank),
 	}
+	t.write = func(_ *record, at time.Time, data []byte, length int) error {
+		return sink.WritePacket(at, data, length)
+	}
+	if d, ok := sink.(DirectedSink); ok {
+		t.write = func(r *record, at time.Time, data []byte, length int) error {
+			return d.WriteDirected(r.adapter, r.dir, at, data, length)
+		}
+	}
 	go t.run()
 	return t
 }
@@ -107,7 +126,7 @@ func LinkType(a *link.Adapter) wire.LinkType {
 }
 
 // Tap implements [link.Tap].
-func (t *Tap) Tap(_ *link.Adapter, _ link.Direction, p *packet.Packet) {
+func (t *Tap) Tap(a *link.Adapter, dir link.Direction, p *packet.Packet) {
 	n := p.Len()
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -121,7 +140,7 @@ func (t *Tap) Tap(_ *link.Adapter, _ link.Direction, p *packet.Packet) {
 		return
 	}
 	r := describe(p)
-	r.at, r.off, r.len = t.clock.Now(), len(b.bytes), n
+	r.at, r.off, r.len, r.adapter, r.dir = t.clock.Now(), len(b.bytes), n, a, dir
 	b.bytes = append(b.bytes, p.Head()...)
 	for _, f := range p.Frags() {
 		b.bytes = append(b.bytes, f.Bytes()...)
@@ -191,7 +210,7 @@ func (t *Tap) drain(b *bank) {
 			continue
 		}
 		var n int
-		n, err = t.write(r, b.bytes[r.off:r.off+r.len])
+		n, err = t.finish(r, b.bytes[r.off:r.off+r.len])
 		written += uint64(n)
 		if err != nil {
 			lost++

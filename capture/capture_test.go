@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"net/netip"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -121,6 +122,31 @@ func TestOnTheWire(t *testing.T) {
 				t.Errorf("stats are %+v", s)
 			}
 		})
+	}
+}
+
+// directed is a sink that is told of directions.
+type directed struct {
+	memory
+	dirs []link.Direction
+}
+
+func (d *directed) WriteDirected(_ *link.Adapter, dir link.Direction, t time.Time, data []byte, length int) error {
+	d.dirs = append(d.dirs, dir)
+	return d.WritePacket(t, data, length)
+}
+
+// TestDirections: every segment of a super-segment went the way of the whole.
+func TestDirections(t *testing.T) {
+	d := new(directed)
+	tap := Start(d, Config{})
+	p := super(t, "10.0.0.1", "10.0.0.2", 1000, 1500)
+	tap.Tap(nil, link.Out, p)
+	tap.Tap(nil, link.In, p)
+	tap.Close()
+	packet.Free(p)
+	if want := []link.Direction{link.Out, link.Out, link.In, link.In}; !slices.Equal(d.dirs, want) || len(d.packets) != 4 {
+		t.Errorf("directions are %v of %d packets", d.dirs, len(d.packets))
 	}
 }
 

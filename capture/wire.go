@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"time"
 
+	"github.com/towpath/towpath/link"
 	"github.com/towpath/towpath/packet"
 	"github.com/towpath/towpath/wire"
 )
@@ -13,6 +14,9 @@ import (
 type record struct {
 	at       time.Duration
 	off, len int // in the bank
+
+	adapter *link.Adapter
+	dir     link.Direction
 
 	partial              bool // the checksum is to be completed
 	v6                   bool
@@ -47,21 +51,21 @@ func describe(p *packet.Packet) (r record) {
 	return r
 }
 
-// write gives the sink a copied packet, finished, and returns how many packets
+// finish gives the sink a copied packet, finished, and returns how many packets
 // it became.
-func (t *Tap) write(r *record, b []byte) (n int, err error) {
+func (t *Tap) finish(r *record, b []byte) (n int, err error) {
 	at := t.clock.Wall(r.at)
 	if r.gso == 0 || len(b)-int(r.data) <= int(r.gso) {
 		if r.partial {
 			complete(b, r)
 		}
-		return 1, t.emit(at, b)
+		return 1, t.emit(r, at, b)
 	}
 	payload := b[r.data:]
 	for off := 0; off < len(payload); off += int(r.gso) {
 		t.frame = append(append(t.frame[:0], b[:r.data]...), payload[off:min(off+int(r.gso), len(payload))]...)
 		segment(t.frame, r, off, n, off+int(r.gso) >= len(payload))
-		if err := t.emit(at, t.frame); err != nil {
+		if err := t.emit(r, at, t.frame); err != nil {
 			return n, err
 		}
 		n++
@@ -69,8 +73,8 @@ func (t *Tap) write(r *record, b []byte) (n int, err error) {
 	return n, nil
 }
 
-func (t *Tap) emit(at time.Time, b []byte) error {
-	return t.sink.WritePacket(at, b[:min(len(b), t.snaplen)], len(b))
+func (t *Tap) emit(r *record, at time.Time, b []byte) error {
+	return t.write(r, at, b[:min(len(b), t.snaplen)], len(b))
 }
 
 // complete adds the transport header and the payload to the sum of the pseudo

@@ -10,6 +10,9 @@ func (d *diagnostics) check(s *Spec) {
 	d.checkNames(s)
 	d.checkAddresses(s)
 	for _, n := range s.Nodes {
+		d.checkOverlap(n)
+	}
+	for _, n := range s.Nodes {
 		for _, i := range n.Interfaces {
 			if i.Link == nil && len(d.errors) == 0 {
 				d.errorf(i.Pos, "interface %s is on no link; add one to links, {endpoints: [\"%s\", \"NODE:INTERFACE\"]}, or take it out", i, i)
@@ -49,6 +52,30 @@ func (d *diagnostics) checkAddresses(s *Spec) {
 			}
 		}
 	}
+}
+
+// checkOverlap makes sure that a node knows which interface leads to a network.
+func (d *diagnostics) checkOverlap(n *Node) {
+	for k, i := range n.Interfaces {
+		for _, j := range n.Interfaces[k+1:] {
+			if a, b, ok := overlap(i, j); ok {
+				d.errorf(b.Pos, "network %s of %s overlaps with %s of %s on line %d; give the interfaces networks of their own", b.Masked(), j, a.Masked(), i, a.Line)
+			}
+		}
+	}
+}
+
+// overlap finds the first networks of two interfaces that have addresses in
+// common.
+func overlap(i, j *Interface) (a, b Address, ok bool) {
+	for _, a := range i.Addresses {
+		for _, b := range j.Addresses {
+			if a.Overlaps(b.Prefix) && a.Addr() != b.Addr() { // that has been said
+				return a, b, true
+			}
+		}
+	}
+	return a, b, false
 }
 
 // checkLink looks at the ends of a link together.

@@ -78,12 +78,17 @@ func realOr(word string, known []string) string {
 // one and its port.
 func (d *diagnostics) readService(s *Spec, n *Node, t *tree) {
 	var c *Command
-	port, ok := 0, true
+	port, ready, ok := 0, "", true
+	var readyAt Pos
 	if t.shape == mapping {
 		var run *tree
 		ok = d.mapping(t, "a service", fields{
 			"run":  func(t *tree) { run = t },
 			"port": func(t *tree) { port = d.number(t, "a port", 1, 65535) },
+			"ready": func(t *tree) {
+				ready, _ = d.word(t, "text that the program prints when it can be used")
+				readyAt = t.Pos
+			},
 		})
 		switch {
 		case !ok:
@@ -99,7 +104,10 @@ func (d *diagnostics) readService(s *Spec, n *Node, t *tree) {
 	if !ok {
 		return
 	}
-	c.Port = port
+	if c.Port, c.Ready = port, ready; ready != "" && n.Kind == Host {
+		d.errorf(readyAt, "a host's services can be used as soon as they are started; leave ready out")
+		return
+	}
 	if n.Kind == Machine {
 		ok = d.program(s, c)
 	} else {

@@ -14,6 +14,7 @@ const (
 	mtuMax     = 65521
 	nameMax    = 63 // RFC 1035 §2.3.4
 	ifNameMax  = 15 // Linux: IFNAMSIZ-1
+	seedMax    = 1 << 53
 )
 
 // readLab reads the file into s. What depends on several places is left to
@@ -24,11 +25,13 @@ func (d *diagnostics) readLab(s *Spec, root *tree) {
 		return
 	}
 	s.Name = strings.TrimSuffix(filepath.Base(s.File), filepath.Ext(s.File))
-	var nodes, links *tree
+	var nodes, links, expect *tree
 	d.mapping(root, "the file", fields{
-		"name":  func(t *tree) { s.Name, _ = d.word(t, "the lab's name") },
-		"nodes": func(t *tree) { nodes = t },
-		"links": func(t *tree) { links = t },
+		"name":   func(t *tree) { s.Name, _ = d.word(t, "the lab's name") },
+		"seed":   func(t *tree) { s.Seed = uint64(d.number(t, "a seed", 1, seedMax)) },
+		"nodes":  func(t *tree) { nodes = t },
+		"links":  func(t *tree) { links = t },
+		"expect": func(t *tree) { expect = t },
 	})
 	if root.shape != mapping {
 		return
@@ -40,15 +43,17 @@ func (d *diagnostics) readLab(s *Spec, root *tree) {
 		return
 	}
 	d.readNodes(s, nodes)
-	if links == nil {
-		return
-	}
-	if links.shape != list {
+	switch {
+	case links == nil:
+	case links.shape != list:
 		d.errorf(links.Pos, `links is %v; write a list: - {endpoints: ["a:eth0", "b:eth0"]}`, links.shape)
-		return
+	default:
+		for _, t := range links.items {
+			d.readLink(s, t)
+		}
 	}
-	for _, t := range links.items {
-		d.readLink(s, t)
+	if expect != nil {
+		d.each(expect, "expectations, such as {from: NODE, ping: NODE}", func(t *tree) { d.readExpect(s, t) })
 	}
 }
 
@@ -91,7 +96,7 @@ func badName(name string) string {
 }
 
 func (d *diagnostics) readNode(s *Spec, n *Node, t *tree) {
-	var serve, run *tree
+	var serve, run, mtu *tree
 	ok := d.mapping(t, "node "+n.Name, fields{
 		"kind":      func(t *tree) { d.readKind(n, t) },
 		"forward":   func(t *tree) { n.Forward = d.boolean(t) },
@@ -99,17 +104,27 @@ func (d *diagnostics) readNode(s *Spec, n *Node, t *tree) {
 		"routes": func(t *tree) {
 			d.each(t, "routes such as {to: default, via: 10.0.0.1}", func(t *tree) { d.readRoute(n, t) })
 		},
+		"mtu":   func(t *tree) { mtu = t },
 		"serve": func(t *tree) { serve = t },
 		"run":   func(t *tree) { run = t },
 	})
 	if n.partial = n.partial || !ok; n.broken {
 		return
 	}
+	if mtu != nil {
+		d.readMTU(n, mtu)
+	}
 	if serve != nil {
 		d.each(serve, "a service", func(t *tree) { d.readService(s, n, t) })
 	}
 	if run != nil {
 		d.each(run, "a command", func(t *tree) { d.readRun(s, n, t) })
+	}
+	for i := range n.Serve {
+		n.Serve[i].log = fmt.Sprintf("%s-%d.log", n.Name, i+1)
+	}
+	for i := range n.Run {
+		n.Run[i].log = fmt.Sprintf("%s-%d.log", n.Name, len(n.Serve)+i+1)
 	}
 }
 
@@ -151,6 +166,30 @@ func (d *diagnostics) readInterfaces(n *Node, t *tree) {
 				i.Addresses = append(i.Addresses, Address{t.Pos, p})
 			}
 		})
+	}
+}
+
+// readMTU reads a node's MTU: one for all its interfaces, or a mapping.
+func (d *diagnostics) readMTU(n *Node, t *tree) {
+	if t.shape != mapping {
+		mtu := d.number(t, "an MTU", mtuMin, mtuMax)
+		for _, i := range n.Interfaces {
+			i.mtu, i.mtuAt = mtu, t.Pos
+		}
+		return
+	}
+	for _, e := range t.entries {
+		i := n.Interface(e.key)
+		switch {
+		case i == nil && !n.partial:
+			known := make([]string, len(n.Interfaces))
+			for k, x := range n.Interfaces {
+				known[k] = x.Name
+			}
+			d.errorf(e.Pos, "node %s has no interface %q; %s", n.Name, e.key, suggest(e.key, known))
+		case i != nil:
+			i.mtu, i.mtuAt = d.number(e.value, "an MTU", mtuMin, mtuMax), e.value.Pos
+		}
 	}
 }
 
@@ -285,11 +324,12 @@ func (d *diagnostics) prefix(s string, at Pos, via netip.Addr) (netip.Prefix, bo
 }
 
 func (d *diagnostics) readLink(s *Spec, t *tree) {
-	l := &Link{Pos: t.Pos, MTU: mtuDefault}
-	var ends *tree
+	l := &Link{Pos: t.Pos}
+	var ends, impair *tree
 	ok := d.mapping(t, "a link", fields{
+		"impair":    func(t *tree) { impair = t },
 		"endpoints": func(t *tree) { ends = t },
-		"mtu":       func(t *tree) { l.MTU = d.number(t, "an MTU", mtuMin, mtuMax) },
+		"mtu":       func(t *tree) { l.MTU, l.mtuAt = d.number(t, "an MTU", mtuMin, mtuMax), t.Pos },
 	})
 	if !ok {
 		return
@@ -324,7 +364,30 @@ func (d *diagnostics) readLink(s *Spec, t *tree) {
 	}
 	l.Ends[0].Link, l.Ends[1].Link = l, l
 	s.Links = append(s.Links, l)
+	if impair != nil {
+		d.readImpair(l, impair)
+	}
+	d.linkMTU(l)
 	d.checkLink(l)
+}
+
+// linkMTU finds a link's MTU, which the link and both its ends may say and must
+// agree on.
+func (d *diagnostics) linkMTU(l *Link) {
+	who := "the link"
+	for _, i := range l.Ends {
+		switch {
+		case i.mtu == 0:
+		case l.MTU == 0:
+			l.MTU, l.mtuAt, who = i.mtu, i.mtuAt, i.String()
+		case i.mtu != l.MTU:
+			d.errorf(i.mtuAt, "%s has MTU %d and %s has %d, on line %d; write the same for both", i, i.mtu, who, l.MTU, l.mtuAt.Line)
+			return
+		}
+	}
+	if l.MTU == 0 {
+		l.MTU = mtuDefault
+	}
 }
 
 // endpoint finds the interface that an end of a link names.
@@ -340,11 +403,7 @@ func (d *diagnostics) endpoint(s *Spec, t *tree) *Interface {
 	}
 	n := s.Node(name)
 	if n == nil {
-		known := make([]string, len(s.Nodes))
-		for i, n := range s.Nodes {
-			known[i] = n.Name
-		}
-		d.errorf(t.Pos, "there is no node %q; %s", name, suggest(name, known))
+		d.errorf(t.Pos, "there is no node %q; %s", name, suggest(name, s.nodeNames()))
 		return nil
 	}
 	i := n.Interface(ifName)

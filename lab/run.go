@@ -17,10 +17,13 @@ import (
 )
 
 const (
-	readyMax  = 20 * time.Second      // for a service to listen
-	readyPoll = 20 * time.Millisecond // between looks at its port
-	graceMax  = 2 * time.Second       // between SIGTERM and SIGKILL
+	readyPoll = 20 * time.Millisecond  // between looks at its port
+	graceMax  = 2 * time.Second        // between SIGTERM and SIGKILL
+	flushMax  = 500 * time.Millisecond // for the last output of a program that has ended
 )
+
+// readyMax is how long a service may take to be ready.
+var readyMax = 10 * time.Second
 
 // A Result is how a command of a run list has ended.
 type Result struct {
@@ -101,7 +104,7 @@ func (n *Net) runList(ctx context.Context, node *Node) {
 
 // run runs one command.
 func (n *Net) run(ctx context.Context, node *Node, c *Command) error {
-	out := n.output.of(node.Name)
+	out := n.output.command(node.Name, c)
 	defer out.Close()
 	if h := n.hosts[node.Name]; h != nil {
 		return c.tool(ctx, &tool.Env{Host: h, Stdout: out, Stderr: out})
@@ -122,7 +125,8 @@ func (n *Net) run(ctx context.Context, node *Node, c *Command) error {
 // program is one that runs on a machine.
 type program struct {
 	*machine.Process
-	free context.CancelFunc
+	free     context.CancelFunc
+	finished chan struct{} // closed when a service has ended and its output is here
 }
 
 func (n *Net) start(node *Node, c *Command, out *lines) (*program, error) {
@@ -134,7 +138,7 @@ func (n *Net) start(node *Node, c *Command, out *lines) (*program, error) {
 		cancel()
 		return nil, err
 	}
-	return &program{p, cancel}, nil
+	return &program{p, cancel, make(chan struct{})}, nil
 }
 
 // environment is this process's without the proxies that it is to use, for
@@ -164,7 +168,7 @@ func (p *program) end() {
 
 // serve starts a service and returns when it can be used.
 func (n *Net) serve(ctx context.Context, node *Node, c *Command) error {
-	out := n.output.of(node.Name)
+	out := n.output.command(node.Name, c)
 	fail := func(err error) error {
 		return fmt.Errorf("%s:%d: service %q on %s: %w", n.spec.File, c.Line, c.Text, node.Name, err)
 	}
@@ -183,9 +187,11 @@ func (n *Net) serve(ctx context.Context, node *Node, c *Command) error {
 	n.programs.Go(func() {
 		defer out.Close()
 		defer p.free()
+		defer close(p.finished)
 		select {
 		case <-n.stop.Done():
 			p.end()
+			p.Wait()
 		case <-p.Done():
 			err := p.Wait()
 			if err == nil {
@@ -197,30 +203,61 @@ func (n *Net) serve(ctx context.Context, node *Node, c *Command) error {
 			}
 		}
 	})
-	if c.Port != 0 {
-		if err := n.listening(ctx, n.machines[node.Name], c.Port, p); err != nil {
-			return fail(err)
+	if err := n.ready(ctx, n.machines[node.Name], c, p, out); err != nil {
+		return fail(err)
+	}
+	return nil
+}
+
+// ready waits until a service can be used: a program of its machine listens on
+// its port, and it has printed what it was to print.
+func (n *Net) ready(ctx context.Context, m *machine.Machine, c *Command, p *program, out *lines) error {
+	late := errors.New("")
+	ctx, cancel := context.WithTimeoutCause(ctx, readyMax, late)
+	defer cancel()
+	tick := time.NewTicker(readyPoll)
+	defer tick.Stop()
+	seen, port := out.seen, c.Port
+	for seen != nil || port != 0 {
+		if port != 0 {
+			ok, err := listens(m.PID(), port)
+			if err != nil {
+				return err
+			}
+			if ok {
+				port = 0
+				continue
+			}
+		}
+		select {
+		case <-seen:
+			seen = nil
+		case <-tick.C:
+		case <-p.Done():
+			return p.ended(out)
+		case <-ctx.Done():
+			if context.Cause(ctx) != late {
+				return context.Cause(ctx)
+			}
+			why := fmt.Sprintf("nothing listens on port %d", port)
+			if port == 0 {
+				why = fmt.Sprintf("it has not printed %q", c.Ready)
+			}
+			return fmt.Errorf("%s after %v; %s", why, readyMax, out.last())
 		}
 	}
 	return nil
 }
 
-// listening waits until some program of a machine listens on a TCP port.
-func (n *Net) listening(ctx context.Context, m *machine.Machine, port int, p *program) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, readyMax, fmt.Errorf("nothing listens on port %d after %v; correct its port", port, readyMax))
-	defer cancel()
-	tick := time.NewTicker(readyPoll)
-	defer tick.Stop()
-	for {
-		if ok, err := listens(m.PID(), port); ok || err != nil {
-			return err
+// ended is the error of a service that has ended before it was ready.
+func (p *program) ended(out *lines) error {
+	how := "it ended"
+	select {
+	case <-p.finished:
+		if err := p.Wait(); err != nil {
+			how += " (" + err.Error() + ")"
 		}
-		select {
-		case <-tick.C:
-		case <-p.Done():
-			return errors.New("it ended before it listened; see what it printed")
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
+	case <-time.After(flushMax): // children of it live on, with its output
 	}
+	return fmt.Errorf("%s before it was ready; %s", how, out.last())
 }

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/towpath/towpath/link/netem"
 	"github.com/towpath/towpath/service"
 	"github.com/towpath/towpath/tool"
 )
@@ -19,6 +20,8 @@ type Spec struct {
 	Name     string
 	Nodes    []*Node // in the order of the file
 	Links    []*Link
+	Expect   []*Expectation
+	Seed     uint64 // of what is random; 0: not said
 	Warnings Errors // what is allowed but probably not meant
 }
 
@@ -59,6 +62,9 @@ type Interface struct {
 	Node      *Node
 	Addresses []Address
 	Link      *Link
+
+	mtu   int // 0: not said
+	mtuAt Pos
 }
 
 // String is the interface as links name it.
@@ -84,6 +90,11 @@ type Command struct {
 	Text string
 	Args []string
 	Port int // TCP port that a service listens on; 0: not said
+	// Ready is what a machine's service prints when it can be used; empty: not
+	// said.
+	Ready string
+
+	log string // the name of its log
 
 	tool  tool.Run
 	start service.Start
@@ -94,6 +105,10 @@ type Link struct {
 	Pos
 	Ends [2]*Interface
 	MTU  int
+	// Impair is what happens to the packets that each end sends.
+	Impair [2]netem.Impairment
+
+	mtuAt Pos // where it is said
 }
 
 // String is the link's two ends.
@@ -115,6 +130,14 @@ func (s *Spec) Node(name string) *Node {
 		}
 	}
 	return nil
+}
+
+func (s *Spec) nodeNames() []string {
+	names := make([]string, len(s.Nodes))
+	for i, n := range s.Nodes {
+		names[i] = n.Name
+	}
+	return names
 }
 
 // Interface finds an interface by name; nil if there is none.

@@ -13,16 +13,18 @@ import (
 
 // A Summary is what has happened in a lab.
 type Summary struct {
-	Results []Result
-	Links   []LinkSummary
-	Nodes   []NodeSummary
+	Results  []Result
+	Outcomes []Outcome
+	Links    []LinkSummary
+	Nodes    []NodeSummary
 }
 
 // LinkSummary counts the packets of a link.
 type LinkSummary struct {
 	Link    *Link
 	Packets [2]uint64 // from each end; a super-segment is one
-	File    string    // of the capture; empty: none
+	Drops   packet.Counters
+	File    string // of the capture; empty: none
 	Capture capture.Stats
 }
 
@@ -48,10 +50,12 @@ func (n *Net) Summary() Summary {
 func (n *Net) count() (s Summary) {
 	n.mu.Lock()
 	s.Results = append(s.Results, n.results...)
+	s.Outcomes = append(s.Outcomes, n.outcomes...)
 	n.mu.Unlock()
 	for _, w := range n.wires {
 		a := w.adapter.Stats()
 		l := LinkSummary{Link: w.link}
+		w.adapter.Drops(&l.Drops)
 		l.Packets[w.from], l.Packets[1-w.from] = a.TxPackets, a.RxPackets
 		if w.tap != nil {
 			l.File, l.Capture = w.file.Name(), w.tap.Stats()
@@ -92,11 +96,15 @@ func (s *Spec) Describe(w io.Writer) {
 		if l.MTU != mtuDefault {
 			mtu = fmt.Sprintf(", MTU %d", l.MTU)
 		}
+		mtu += l.impairText()
 		fmt.Fprintf(w, "  %v%s\n", l, mtu)
+	}
+	for _, e := range s.Expect {
+		fmt.Fprintf(w, "  expects %s: %v\n", e.From.Name, e)
 	}
 }
 
-// Print writes a summary.
+// Print writes a summary, but for expectations; see [PrintOutcomes].
 func (s *Summary) Print(w io.Writer) {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	if len(s.Results) > 0 {
@@ -129,6 +137,23 @@ func (s *Summary) Print(w io.Writer) {
 	}
 	if len(s.Nodes) == 0 {
 		fmt.Fprintln(t, "  none")
+	}
+	t.Flush()
+}
+
+// PrintOutcomes writes a table of what became of expectations.
+func PrintOutcomes(w io.Writer, all []Outcome) {
+	if len(all) == 0 {
+		return
+	}
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "expectations")
+	for _, o := range all {
+		end := "ok"
+		if !o.OK {
+			end = "FAILED"
+		}
+		fmt.Fprintf(t, "  %s\t%s\t%v\t%s\n", end, o.Expectation.From.Name, o.Expectation, o.Detail)
 	}
 	t.Flush()
 }

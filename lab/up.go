@@ -6,29 +6,33 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
+	"strings"
 	"sync"
 
 	"github.com/towpath/towpath/capture"
-	"github.com/towpath/towpath/capture/savefile"
 	"github.com/towpath/towpath/host"
 	"github.com/towpath/towpath/ip/route"
 	"github.com/towpath/towpath/lab/machine"
 	"github.com/towpath/towpath/link"
 	"github.com/towpath/towpath/link/cable"
+	"github.com/towpath/towpath/link/netem"
 	"github.com/towpath/towpath/service"
 	"github.com/towpath/towpath/wire"
 )
 
-// captureBuffer is what may wait for the disk, in bytes a link: some tenths of
-// a second of a transfer at full speed.
-const captureBuffer = 32 << 20
-
 // Options shape a lab that is brought up.
 type Options struct {
 	// CaptureDir is where each link's packets are written to, a file a link;
-	// empty: nowhere. It is made if it is not there.
+	// empty: nowhere. It is made if it is not there. What programs print is
+	// written there too, a file a program: NODE-N.log, where services are
+	// counted first.
 	CaptureDir string
+	// Pcap makes the files pcap, for old tools; otherwise they are pcapng, with
+	// the names of interfaces and the directions of packets.
+	Pcap bool
+	// Progress, if not nil, is called before each step of Up, with how many
+	// there are.
+	Progress func(step, steps int, what string)
 	// Output gets what programs and services print, each line behind its
 	// node's name; nil: nothing.
 	Output io.Writer
@@ -50,10 +54,11 @@ type Net struct {
 	programs sync.WaitGroup // whatever runs programs
 	failed   chan error     // has room for one: a service has ended
 
-	mu      sync.Mutex
-	results []Result
-	closed  bool
-	summary Summary
+	mu       sync.Mutex
+	results  []Result
+	outcomes []Outcome
+	closed   bool
+	summary  Summary
 }
 
 // wired is a link that is up.
@@ -61,7 +66,8 @@ type wired struct {
 	link    *Link
 	adapter *link.Adapter // that counts and is tapped
 	from    int           // the end whose packets the adapter sends
-	file    *savefile.File
+	netem   *netem.Filter // nil: the link is good
+	file    captureFile
 	tap     *capture.Tap
 }
 
@@ -79,6 +85,9 @@ func Up(ctx context.Context, s *Spec, o Options) (*Net, error) {
 		machines: map[string]*machine.Machine{},
 		failed:   make(chan error, 1),
 	}
+	if err := s.checkSystem(); err != nil {
+		return nil, err
+	}
 	n.stop, n.stopNow = context.WithCancel(context.Background())
 	if err := n.up(ctx, o); err != nil {
 		return nil, errors.Join(err, n.Close(context.WithoutCancel(ctx)))
@@ -87,11 +96,19 @@ func Up(ctx context.Context, s *Spec, o Options) (*Net, error) {
 }
 
 func (n *Net) up(ctx context.Context, o Options) error {
+	if o.CaptureDir != "" {
+		if err := os.MkdirAll(o.CaptureDir, 0o755); err != nil {
+			return err
+		}
+		n.output.dir = o.CaptureDir
+	}
+	step := n.steps(o.Progress)
 	for _, node := range n.spec.Nodes {
 		if node.Kind == Host {
 			n.hosts[node.Name] = host.New(host.Config{Name: node.Name, Forward: node.Forward})
 			continue
 		}
+		step("machine " + node.Name)
 		m, err := machine.Start(ctx, n.machineConfig(node))
 		if err != nil {
 			return err
@@ -99,6 +116,7 @@ func (n *Net) up(ctx context.Context, o Options) error {
 		n.machines[node.Name] = m
 	}
 	for _, l := range n.spec.Links {
+		step("link " + l.String())
 		if err := n.connect(l); err != nil {
 			return fmt.Errorf("link %v: %w", l, err)
 		}
@@ -109,18 +127,81 @@ func (n *Net) up(ctx context.Context, o Options) error {
 		}
 	}
 	if o.CaptureDir != "" {
-		if err := n.startCaptures(o.CaptureDir); err != nil {
+		if err := n.startCaptures(o); err != nil {
 			return err
 		}
 	}
 	for _, node := range n.spec.Nodes {
 		for i := range node.Serve {
+			step("service " + node.Serve[i].Text + " on " + node.Name)
 			if err := n.serve(ctx, node, &node.Serve[i]); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
+}
+
+// steps counts the steps of up for whoever wants to see them.
+func (n *Net) steps(progress func(step, steps int, what string)) func(what string) {
+	if progress == nil {
+		return func(string) {}
+	}
+	total, done := len(n.spec.Links), 0
+	for _, node := range n.spec.Nodes {
+		total += len(node.Serve)
+		if node.Kind == Machine {
+			total++
+		}
+	}
+	return func(what string) {
+		done++
+		progress(done, total, what)
+	}
+}
+
+// probe finds out what machines can have here.
+var probe = machine.Probe
+
+// checkSystem makes sure, before anything starts, that this system allows
+// machines if there are any in the lab.
+func (s *Spec) checkSystem() error {
+	for _, node := range s.Nodes {
+		if node.Kind != Machine {
+			continue
+		}
+		why, ok := MachinesAllowed(probe())
+		if ok {
+			return nil
+		}
+		e := &Error{File: s.File, Pos: node.Pos}
+		e.Message = fmt.Sprintf("node %s is a machine, and this system allows none: %s; towpath doctor says what to do, or leave kind: machine out", node.Name, why)
+		return Errors{e}
+	}
+	return nil
+}
+
+// MachinesAllowed reports whether labs with machines can run where the checks
+// of [machine.Probe] have these results, and if not, why.
+func MachinesAllowed(checks []machine.Check) (why string, ok bool) {
+	devices := []string{}
+	for i, c := range checks {
+		switch {
+		case i == 0 && !c.OK: // user namespaces; there are no others then
+			return c.Name + ": " + c.Detail, false
+		case i == 1 || i == 2: // one kind of device is enough
+			if c.OK {
+				ok = true
+			}
+			devices = append(devices, c.Name+": "+c.Detail)
+		case !c.OK:
+			return c.Name + ": " + c.Detail, false
+		}
+	}
+	if !ok {
+		why = strings.Join(devices, "; ")
+	}
+	return why, ok
 }
 
 // Host finds a towpath host of the lab; nil if there is none of that name.
@@ -192,10 +273,11 @@ func (n *Net) connect(l *Link) error {
 		// What is sent to b comes from a.
 		w.adapter, err = n.patch(l)
 	}
-	if err == nil {
-		n.wires = append(n.wires, w)
+	if err != nil {
+		return err
 	}
-	return err
+	n.wires = append(n.wires, w)
+	return n.impair(w)
 }
 
 // patch joins the ports of two machines and returns the adapter over the second
@@ -243,28 +325,6 @@ func (n *Net) configure(node *Node) error {
 	return nil
 }
 
-func (n *Net) startCaptures(dir string) error {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return err
-	}
-	for _, w := range n.wires {
-		name := filepath.Join(dir, w.link.fileName())
-		f, err := savefile.Create(name, savefile.Header{Link: capture.LinkType(w.adapter)})
-		if err != nil {
-			return fmt.Errorf("capture of %v: %w", w.link, err)
-		}
-		w.file, w.tap = f, capture.Start(f, capture.Config{Buffer: captureBuffer})
-		w.adapter.AddTap(w.tap)
-	}
-	return nil
-}
-
-// fileName is what a link's capture is called.
-func (l *Link) fileName() string {
-	a, b := l.Ends[0], l.Ends[1]
-	return fmt.Sprintf("%s-%s--%s-%s.pcap", a.Node.Name, a.Name, b.Node.Name, b.Name)
-}
-
 // Close ends the programs and takes everything down, in the opposite order. If
 // it returns nil, nothing is left: no process, device or goroutine, and the
 // captures are complete. It may be called more than once.
@@ -298,9 +358,11 @@ func (n *Net) Close(ctx context.Context) error {
 		if w.tap == nil {
 			continue
 		}
-		errs = append(errs, w.tap.Close(), w.file.Close())
+		errs = append(errs, w.tap.Close())
 		s.Links[i].Capture = w.tap.Stats()
+		errs = append(errs, w.file.finish(w.tap.Stats()))
 	}
+	errs = append(errs, n.output.close())
 	n.mu.Lock()
 	n.summary = s
 	n.mu.Unlock()

@@ -22,12 +22,11 @@ import (
 
 	"github.com/towpath/towpath/capture/savefile"
 	"github.com/towpath/towpath/internal/testenv"
-	"github.com/towpath/towpath/lab/machine"
 	"github.com/towpath/towpath/wire"
 )
 
 func TestMain(m *testing.M) {
-	machine.Init()
+	Init()
 	os.Exit(m.Run())
 }
 
@@ -203,6 +202,7 @@ links:
 			t.Errorf("link %v: %+v", l.Link, l)
 		}
 		checkCapture(t, l.File, 1500-100*i)
+		checkDirections(t, l)
 	}
 	if len(s.Results) != 4 || s.Nodes[1].Forwarded == 0 {
 		t.Errorf("summary: %+v", s)
@@ -217,7 +217,13 @@ func checkCapture(t *testing.T, name string, mtu int) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	r, err := savefile.NewReader(f)
+	var r interface {
+		Next() (savefile.Packet, error)
+	}
+	if r, err = savefile.NewPcapngReader(f); strings.HasSuffix(name, ".pcap") {
+		f.Seek(0, io.SeekStart)
+		r, err = savefile.NewReader(f)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -235,6 +241,39 @@ func checkCapture(t *testing.T, name string, mtu int) {
 		if text := wire.Format(p.Data, wire.LinkEthernet); strings.Contains(text, "bad") || !checksumOK(p.Data) {
 			t.Errorf("%s: packet %d: %s", name, n, text)
 		}
+	}
+}
+
+// checkDirections makes sure that a capture has the interface's name, both
+// directions and the counters.
+func checkDirections(t *testing.T, l LinkSummary) {
+	t.Helper()
+	f, err := os.Open(l.File)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	r, err := savefile.NewPcapngReader(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var n [3]uint64
+	for {
+		p, err := r.Next()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		n[p.Direction]++
+	}
+	if n[savefile.DirectionUnknown] > 0 || n[savefile.DirectionOut] < l.Packets[0] || n[savefile.DirectionIn] < l.Packets[1] {
+		t.Errorf("%s: %d packets of unknown direction, %d in, %d out; %v passed", l.File, n[0], n[1], n[2], l.Packets)
+	}
+	all := r.Interfaces()
+	if len(all) != 1 || all[0].Name != l.Link.Ends[0].String() || !all[0].Counted || all[0].Received != n[1]+n[2] || all[0].Dropped != 0 {
+		t.Errorf("%s: interfaces are %+v", l.File, all)
 	}
 }
 
@@ -420,7 +459,7 @@ func TestNothingHalfStarted(t *testing.T) {
 	t.Run("service dies before it listens", func(t *testing.T) {
 		needPrograms(t, "sh")
 		tr := try(t, pair(`kind: machine, serve: [{run: "sh -c 'echo cannot; exit 1'", port: 80}]`, `serve: [echo]`))
-		if _, err := tr.up(""); err == nil || !strings.HasSuffix(err.Error(), "on a: it ended before it listened; see what it printed") {
+		if _, err := tr.up(""); err == nil || !strings.HasSuffix(err.Error(), "on a: it ended (exit status 1) before it was ready; its last lines:\n    cannot") {
 			t.Errorf("error is %v", err)
 		}
 		tr.says("a | cannot")

@@ -1,5 +1,6 @@
 // Package savefile reads and writes the files in which captured packets are
-// kept: pcap, as tcpdump -w writes it and every such tool reads it.
+// kept: pcap, as tcpdump -w writes it and every such tool reads it, and pcapng,
+// which Wireshark writes and which also knows interfaces and directions.
 //
 //	w, err := savefile.NewWriter(f, savefile.Header{Link: wire.LinkEthernet})
 //	err = w.WritePacket(time.Now(), frame, len(frame))
@@ -13,7 +14,11 @@
 //		…
 //	}
 //
-// # The format
+//	w, err := savefile.NewPcapngWriter(f, savefile.Section{Application: "towpath"})
+//	n, err := w.AddInterface(savefile.Interface{Name: "alice:eth0", Link: wire.LinkEthernet})
+//	err = w.WritePacket(savefile.Packet{Interface: n, Time: at, Data: frame, Length: len(frame)})
+//
+// # The format pcap
 //
 //	magic number  version 2.4  zone 0  accuracy 0  snapshot length  link type
 //	  for each packet: seconds  fraction  captured length  original length  bytes
@@ -23,11 +28,32 @@
 // for nanoseconds. Both, in both byte orders, are read; written is what
 // [Header] asks for, in this machine's order unless it says another.
 //
+// # The format pcapng
+//
+// A file is a row of blocks, each of which begins and ends with its length:
+//
+//	type  length  fields  data and options, filled up to four bytes  length
+//
+//	0x0a0d0d0a  section: byte order, version; who wrote it
+//	1           interface: link type, snapshot length; name, unit of time
+//	6           packet: interface, time, two lengths; bytes; direction
+//	3           packet of the first interface, without a time
+//	5           statistics: interface, time; received, dropped
+//
+// Written is one section, with times in nanoseconds. Read are any number of
+// sections in either byte order, with times in every decimal or binary unit
+// and with an offset, and the obsolete packet block 2. Blocks of other kinds
+// are skipped.
+//
 // # Limits
 //
-// Files are taken as hostile. A reader never holds more than [PacketMax] bytes,
-// and refuses packets that claim more, or more captured bytes than the packet
-// had. pcapng is told from pcap and refused, and so are compressed files.
+// Files are taken as hostile. A reader of pcap never holds more than
+// [PacketMax] bytes, one of pcapng a block of 1 MiB and 4096 interfaces. They
+// refuse packets that claim more than PacketMax, or more captured bytes than
+// the packet had, and blocks whose two lengths differ or whose parts reach
+// beyond them. [NewReader] tells pcapng from pcap and refuses it, with
+// [ErrPcapng]; compressed files are refused too. Comments, names of addresses
+// and secrets of pcapng are skipped.
 package savefile
 
 import (
@@ -75,6 +101,11 @@ type Packet struct {
 	Time   time.Time
 	Data   []byte // the captured bytes
 	Length int    // of the packet before it was cut to the snapshot length
+
+	// Of pcapng files only:
+
+	Interface int // its number in its section
+	Direction Direction
 }
 
 // A Writer writes a file.
@@ -94,13 +125,7 @@ func NewWriter(w io.Writer, h Header) (*Writer, error) {
 	if h.Snaplen < 0 || h.Snaplen > PacketMax {
 		return nil, fmt.Errorf("savefile: snapshot length %d is not from 1 to %d", h.Snaplen, PacketMax)
 	}
-	if h.Order == nil {
-		h.Order = binary.BigEndian
-		if binary.NativeEndian.Uint16([]byte{1, 0}) == 1 {
-			h.Order = binary.LittleEndian
-		}
-	}
-	f := &Writer{w: w, order: h.Order, unit: 1, snap: h.Snaplen}
+	f := &Writer{w: w, order: orderOf(h.Order), unit: 1, snap: h.Snaplen}
 	magic := uint32(magicNano)
 	if h.Micro {
 		magic, f.unit = magicMicro, 1000

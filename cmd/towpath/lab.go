@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -32,7 +34,7 @@ the links between them. It runs as an ordinary user and leaves nothing behind.
 		Args: known,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(labUpCommand(), labCheckCommand())
+	c.AddCommand(labUpCommand(), labTestCommand(), labCheckCommand())
 	return c
 }
 
@@ -50,40 +52,69 @@ func known(c *cobra.Command, args []string) error {
 }
 
 func labCheckCommand() *cobra.Command {
-	return &cobra.Command{
+	var asJSON bool
+	c := &cobra.Command{
 		Use:   "check FILE",
 		Short: "Find the mistakes in a lab file, and start nothing",
 		Args:  oneFile,
 		RunE: func(c *cobra.Command, args []string) error {
-			spec, err := load(c, args[0])
-			if err == nil {
-				spec.Describe(c.OutOrStdout())
-			}
-			return err
-		},
-	}
-}
-
-func labUpCommand() *cobra.Command {
-	var captures string
-	c := &cobra.Command{
-		Use:   "up FILE",
-		Short: "Bring a lab up until its programs end, or Ctrl-C",
-		Long: `Bring the network of FILE up and run its programs. When they have ended, or with
-Ctrl-C, everything is taken down and a summary printed. The exit status is 0 if
-every program ended well, 1 if one did not or the lab could not be brought up,
-and 2 if the file has mistakes.`,
-		Args: oneFile,
-		RunE: func(c *cobra.Command, args []string) error {
-			spec, err := load(c, args[0])
+			spec, err := load(c, args[0], asJSON)
 			if err != nil {
 				return err
 			}
-			return up(c.Context(), spec, captures, c.OutOrStdout())
+			if asJSON {
+				return printJSON(c.OutOrStdout(), spec.Document())
+			}
+			spec.Describe(c.OutOrStdout())
+			return nil
 		},
 	}
-	c.Flags().StringVarP(&captures, "write", "w", "", "write the packets of each link to a file in this `directory`")
+	jsonFlag(c, &asJSON)
 	return c
+}
+
+func jsonFlag(c *cobra.Command, asJSON *bool) {
+	c.Flags().BoolVar(asJSON, "json", false, "print one JSON document at the end, and what programs print to standard error")
+}
+
+func labUpCommand() *cobra.Command {
+	var o options
+	c := &cobra.Command{
+		Use:   "up FILE",
+		Short: "Bring a lab up until its programs end, or Ctrl-C",
+		Long: `Bring the network of FILE up, try its expectations, and run its programs. When
+they have ended, or with Ctrl-C, everything is taken down and a summary printed.
+The exit status is 0 if every program ended well and every expectation was met,
+1 if not or if the lab could not be brought up, and 2 if the file has mistakes.`,
+		Args: oneFile,
+		RunE: func(c *cobra.Command, args []string) error { return up(c, args[0], o) },
+	}
+	jsonFlag(c, &o.json)
+	captureFlags(c, &o, "write the packets of each link and the output of each program to files in this `directory`")
+	return c
+}
+
+func labTestCommand() *cobra.Command {
+	o := options{test: true}
+	c := &cobra.Command{
+		Use:   "test FILE",
+		Short: "Bring a lab up and try its expectations",
+		Long: `Bring the network of FILE up with its services, try its expectations, print what
+became of them, and take everything down. Commands under run are not run. The
+exit status is 0 if every expectation was met, 1 if one was not or the lab could
+not be brought up, and 2 if the file has mistakes. Captures and the output of
+programs are kept if something failed, or if -w says where.`,
+		Args: oneFile,
+		RunE: func(c *cobra.Command, args []string) error { return up(c, args[0], o) },
+	}
+	jsonFlag(c, &o.json)
+	captureFlags(c, &o, "keep captures and output in this `directory`, whatever the outcome")
+	return c
+}
+
+func captureFlags(c *cobra.Command, o *options, usage string) {
+	c.Flags().StringVarP(&o.captures, "write", "w", "", usage)
+	c.Flags().BoolVar(&o.pcap, "pcap", false, "write captures as pcap instead of pcapng")
 }
 
 func oneFile(c *cobra.Command, args []string) error {
@@ -93,47 +124,147 @@ func oneFile(c *cobra.Command, args []string) error {
 	return nil
 }
 
-// load reads a lab file and prints the warnings.
-func load(c *cobra.Command, file string) (*lab.Spec, error) {
+// load reads a lab file and prints the warnings. With asJSON, mistakes are
+// printed as a document too.
+func load(c *cobra.Command, file string, asJSON bool) (*lab.Spec, error) {
 	spec, err := lab.Load(file)
 	if err != nil {
+		var mistakes lab.Errors
+		if errors.As(err, &mistakes) && asJSON {
+			return nil, errors.Join(err, printJSON(c.OutOrStdout(), lab.Mistaken(file, mistakes)))
+		}
 		return nil, err
 	}
-	for _, w := range spec.Warnings {
-		fmt.Fprintf(c.ErrOrStderr(), "warning: %s\n", w.Detail())
+	if !asJSON {
+		for _, w := range spec.Warnings {
+			fmt.Fprintf(c.ErrOrStderr(), "warning: %s\n", w.Detail())
+		}
 	}
 	return spec, nil
 }
 
-// up brings a lab up, runs its programs and takes it down.
-func up(ctx context.Context, spec *lab.Spec, captures string, stdout io.Writer) (err error) {
-	spec.Describe(stdout)
-	net, err := lab.Up(ctx, spec, lab.Options{CaptureDir: captures, Output: stdout})
+func printJSON(w io.Writer, v any) error {
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	e.SetEscapeHTML(false)
+	return e.Encode(v)
+}
+
+// options shape up and test.
+type options struct {
+	test     bool   // expectations only
+	captures string // directory; empty: none
+	pcap     bool
+	json     bool
+}
+
+// up brings a lab up, tries its expectations, runs its programs and takes it
+// down.
+func up(c *cobra.Command, file string, o options) (err error) {
+	spec, err := load(c, file, o.json)
+	if err != nil {
+		return err
+	}
+	if o.test && len(spec.Expect) == 0 {
+		return fmt.Errorf("%s has no expectations; write some, such as expect: [{from: %s, ping: %s}]", file, spec.Nodes[0].Name, spec.Nodes[len(spec.Nodes)-1].Name)
+	}
+	kept := o.captures != ""
+	if o.test && !kept {
+		if o.captures, err = os.MkdirTemp("", "towpath-"+spec.Name+"-"); err != nil {
+			return &failed{err}
+		}
+		defer func() {
+			if err == nil {
+				os.RemoveAll(o.captures)
+				return
+			}
+			fmt.Fprintf(c.ErrOrStderr(), "captures and output are kept in %s\n", o.captures)
+		}()
+	}
+	r := &runner{options: o, spec: spec, stdout: c.OutOrStdout(), report: c.OutOrStdout()}
+	if o.json {
+		r.stdout = c.ErrOrStderr()
+		r.report = io.Discard
+	}
+	net, err := r.run(c.Context(), progress(c.ErrOrStderr()))
+	if o.json {
+		doc := spec.Document()
+		if net != nil {
+			doc = net.Document(err)
+		} else if err != nil {
+			doc.OK, doc.Error = false, err.Error()
+		}
+		err = errors.Join(err, printJSON(c.OutOrStdout(), doc))
+	}
 	if err != nil {
 		return &failed{err}
 	}
-	if captures != "" {
-		fmt.Fprintf(stdout, "captures: %s\n", filepath.Join(captures, "*.pcap"))
+	return nil
+}
+
+// A runner runs one lab.
+type runner struct {
+	options
+	spec   *lab.Spec
+	stdout io.Writer // of programs
+	report io.Writer // for people
+}
+
+// run brings the lab up, tries, runs and takes down. The lab is nil if it was
+// never up.
+func (r *runner) run(ctx context.Context, p *progressLine) (*lab.Net, error) {
+	if !r.test {
+		r.spec.Describe(r.report)
 	}
-	if !spec.Runs() {
-		fmt.Fprintln(stdout, "up; end it with Ctrl-C")
+	o := lab.Options{CaptureDir: r.captures, Pcap: r.pcap, Output: p.before(r.stdout), Progress: p.step}
+	if r.test {
+		o.Output = nil // it is in the logs
 	}
-	fmt.Fprintln(stdout)
-	err = net.Run(ctx)
+	net, err := lab.Up(ctx, r.spec, o)
+	p.clear()
+	if err != nil {
+		return nil, err
+	}
+	err = r.expect(ctx, net)
+	if !r.test && ctx.Err() == nil {
+		err = errors.Join(err, r.programs(ctx, net))
+	}
 	if ctx.Err() != nil {
 		err = errors.New("interrupted")
-		if !spec.Runs() {
+		if !r.test && !r.spec.Runs() {
 			err = nil // which is how such a lab ends
 		}
 	}
 	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeMax)
 	defer cancel()
 	err = errors.Join(err, net.Close(closing))
-	fmt.Fprintln(stdout)
 	s := net.Summary()
-	s.Print(stdout)
-	if err != nil {
-		return &failed{err}
+	if !r.test {
+		fmt.Fprintln(r.report)
+		s.Print(r.report)
 	}
-	return nil
+	return net, err
+}
+
+// expect tries the lab's expectations and prints what became of them.
+func (r *runner) expect(ctx context.Context, net *lab.Net) error {
+	all, err := net.Expect(ctx)
+	lab.PrintOutcomes(r.report, all)
+	return err
+}
+
+// programs runs the lists of commands.
+func (r *runner) programs(ctx context.Context, net *lab.Net) error {
+	if r.captures != "" {
+		pattern := "*.pcapng"
+		if r.pcap {
+			pattern = "*.pcap"
+		}
+		fmt.Fprintf(r.report, "captures: %s\n", filepath.Join(r.captures, pattern))
+	}
+	if !r.spec.Runs() {
+		fmt.Fprintln(r.report, "up; end it with Ctrl-C")
+	}
+	fmt.Fprintln(r.report)
+	return net.Run(ctx)
 }

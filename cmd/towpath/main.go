@@ -16,11 +16,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/towpath/towpath/lab"
-	"github.com/towpath/towpath/lab/machine"
 )
 
 func main() {
-	machine.Init() // does not return in a machine's first process
+	lab.Init() // does not return in the processes of machines
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second Ctrl-C ends us at once
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
@@ -37,7 +36,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(labCommand(), versionCommand())
+	root.AddCommand(labCommand(), doctorCommand(), versionCommand())
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetArgs(args)
 	root.SetOut(stdout)

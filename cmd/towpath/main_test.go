@@ -7,11 +7,11 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/towpath/towpath/internal/testenv"
-	"github.com/towpath/towpath/lab/machine"
+	"github.com/towpath/towpath/lab"
 )
 
 func TestMain(m *testing.M) {
-	machine.Init()
+	lab.Init()
 	testscript.Main(m, map[string]func(){"towpath": main})
 }
 
