@@ -55,7 +55,7 @@ capture:          clock link packet wire
 capture/savefile: wire
 
 # Of the drivers only the loopback, of the firewall only the hooks.
-host:             clock packet wire link link/loop ip/ifaddr ip/route ip/neigh tcp tcp/cc socket firewall/hook
+host:             clock packet wire link link/loop ip/ifaddr ip/route ip/neigh ip/frag ip/group tcp tcp/cc socket firewall/hook
 ----
 service:          host
 service/echo:     host service

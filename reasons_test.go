@@ -91,6 +91,8 @@ ReasonGroup            host:TestDropReasons
 ReasonForwardSource    host:TestDropReasons
 ReasonTTL              host:TestDropReasons
 ReasonNoRoute          host:TestDropReasons
+ReasonFragmentSuper    - own super-segments are not fragmented, others' were looked at when they came
+ReasonFragmentFailed   - no link's MTU is less than a header and eight bytes
 ReasonRouteBlackhole   host:TestRouteKinds
 ReasonRouteUnreachable host:TestRouteKinds
 ReasonRouteProhibit    host:TestRouteKinds

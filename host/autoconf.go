@@ -83,6 +83,7 @@ func (h *Host) auto(c *config, f func(ln *lane, auto *ifaddr.Auto)) {
 	ln.autoArm()
 	ln.autoChanged = false
 	mergeAuto(c, ln.auto)
+	ln.schedule(&ln.groupTimer, ln.now) // groups follow addresses
 }
 
 // mergeAuto replaces in c what earlier came from the autoconfiguration.

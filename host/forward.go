@@ -26,10 +26,8 @@ func (ln *lane) forward(in *link.Adapter, p *packet.Packet) {
 		ln.drop(p, r)
 		return
 	}
-	if mtu := d.out.MTU(); ipLen(p) > mtu {
-		if p.Dst.Is6() || wire.IPv4(p.From(p.Net)).DontFragment() {
-			ln.icmpError(in, p, icmpTooBig(mtu))
-		}
+	if mtu := d.out.MTU(); ipLen(p) > mtu && !fragmentable(p) {
+		ln.icmpError(in, p, icmpTooBig(mtu))
 		ln.drop(p, packet.ReasonTooBig)
 		return
 	}

@@ -14,6 +14,8 @@ import (
 
 	"github.com/towpath/towpath/clock"
 	"github.com/towpath/towpath/firewall/hook"
+	"github.com/towpath/towpath/ip/frag"
+	"github.com/towpath/towpath/ip/group"
 	"github.com/towpath/towpath/ip/ifaddr"
 	"github.com/towpath/towpath/ip/neigh"
 	"github.com/towpath/towpath/ip/route"
@@ -51,6 +53,7 @@ type Host struct {
 	conf  atomic.Pointer[config]
 	neigh *neigh.Cache
 	pmtu  route.PMTU
+	frags *frag.Table
 	mem   budget
 	lane  lane
 	group link.Group
@@ -58,6 +61,9 @@ type Host struct {
 	mu     sync.Mutex // configuration writers
 	closed bool
 	seed   [2]uint64 // secret of this host's hashes
+
+	fragIDs *frag.IDs
+	groups  *group.Table // guarded by the lane, but for Member
 }
 
 // New makes a host with a loopback adapter and nothing else.
@@ -72,6 +78,12 @@ func New(c Config) *Host {
 		crand.Read(b[:])
 		h.seed = [2]uint64{binary.LittleEndian.Uint64(b[:]), binary.LittleEndian.Uint64(b[8:])}
 	}
+	h.frags = frag.New(frag.Config{})
+	var secret [32]byte
+	binary.LittleEndian.PutUint64(secret[:], h.seed[0])
+	binary.LittleEndian.PutUint64(secret[8:], h.seed[1])
+	h.fragIDs = frag.NewIDs(secret)
+	h.groups = group.New(0, rand.NewPCG(h.seed[1], h.seed[0]))
 	set := c.Settings
 	set.Forward = set.Forward || c.Forward
 	set.fill()

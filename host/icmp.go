@@ -31,6 +31,8 @@ var (
 		type6: wire.ICMPv6Unreachable, code6: wire.ICMPv6NoRoute, errno: syscall.ENETUNREACH}
 	icmpProhibited = icmpCause{type4: wire.ICMPv4Unreachable, code4: wire.ICMPv4AdminProhibited,
 		type6: wire.ICMPv6Unreachable, code6: wire.ICMPv6AdminProhibited, errno: syscall.EACCES}
+	icmpReassembly = icmpCause{type4: wire.ICMPv4TimeExceeded, code4: wire.ICMPv4ReassemblyExceeded,
+		type6: wire.ICMPv6TimeExceeded, code6: wire.ICMPv6ReassemblyExceeded, errno: syscall.EHOSTUNREACH}
 	icmpTTL = icmpCause{type4: wire.ICMPv4TimeExceeded, code4: wire.ICMPv4TTLExceeded,
 		type6: wire.ICMPv6TimeExceeded, code6: wire.ICMPv6HopLimitExceeded, errno: syscall.EHOSTUNREACH}
 )
@@ -181,6 +183,8 @@ func (ln *lane) icmpv6In(a *link.Adapter, p *packet.Packet) {
 		ln.echoReplyIn(p, m.ID(), m.Seq())
 	case wire.ICMPv6NeighborSolicit, wire.ICMPv6NeighborAdvert, wire.ICMPv6RouterAdvert:
 		ln.ndpIn(a, p)
+	case wire.ICMPv6MLDQuery, wire.ICMPv6MLDReport:
+		ln.membershipIn(p, ln.host.groups.MLDIn(ln.now, p))
 	case wire.ICMPv6Unreachable, wire.ICMPv6PacketTooBig, wire.ICMPv6TimeExceeded, wire.ICMPv6ParamProblem:
 		c := icmpCause{type6: t, code6: m.Code(), rest: m.Rest(), errno: errnoOf6(t, m.Code())}
 		ln.errorIn(p, c)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/towpath/towpath/clock"
+	"github.com/towpath/towpath/ip/group"
 	"github.com/towpath/towpath/ip/ifaddr"
 	"github.com/towpath/towpath/ip/neigh"
 	"github.com/towpath/towpath/link"
@@ -44,6 +45,9 @@ type lane struct {
 
 	neighTimer clock.Entry
 	pmtuTimer  clock.Entry
+	fragTimer  clock.Entry
+	groupTimer clock.Entry
+	nodes      []group.Key // solicited-node groups that are joined
 
 	auto        *ifaddr.Auto
 	autoTimer   clock.Entry
@@ -70,6 +74,15 @@ func (ln *lane) init(h *Host, src rand.Source) {
 	ln.neighTimer.Fire = func(now time.Duration) {
 		h.neigh.Timeout(now, (*neighSender)(ln))
 		ln.schedule(&ln.neighTimer, h.neigh.Deadline())
+	}
+	ln.fragTimer.Fire = func(now time.Duration) {
+		h.frags.Timeout(now, (*fragSender)(ln))
+		ln.schedule(&ln.fragTimer, h.frags.Deadline())
+	}
+	ln.groupTimer.Fire = func(now time.Duration) {
+		ln.nodeGroups()
+		h.groups.Timeout(now, (*groupSender)(ln))
+		ln.schedule(&ln.groupTimer, h.groups.Deadline())
 	}
 }
 
@@ -229,6 +242,7 @@ func (ln *lane) close() {
 		ln.timer.Stop()
 	}
 	ln.timeWait.clear(ln)
+	ln.host.frags.Flush(0, (*fragSender)(ln))
 	ln.unlock(nil)
 }
 

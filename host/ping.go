@@ -111,7 +111,7 @@ func (ln *lane) pingOut(w *pingWait, addr netip.Addr, o PingOptions) (id uint16,
 	if addr.Is6() {
 		hdr = wire.IPv6Len
 	}
-	if o.Size < 0 || hdr+wire.ICMPLen+o.Size > ln.mtu(&d, addr) {
+	if o.Size < 0 || hdr+wire.ICMPLen+o.Size > packet.SizeMax {
 		return 0, syscall.EMSGSIZE
 	}
 	if ln.pings == nil {

@@ -207,7 +207,7 @@ func (ln *lane) forUs(a *link.Adapter, p *packet.Packet) bool {
 // inGroup reports whether we listen to a multicast address: all hosts, and the
 // solicited-node groups of our addresses.
 func (ln *lane) inGroup(a *link.Adapter, p *packet.Packet) bool {
-	if p.Dst == allNodes4 || p.Dst == allNodes6 {
+	if p.Dst == allNodes4 || p.Dst == allNodes6 || ln.host.groups.Member(a.Index(), p.Dst) {
 		return true
 	}
 	if p.Dst.Is6() {
@@ -228,11 +228,13 @@ func (ln *lane) deliver(a *link.Adapter, p *packet.Packet) {
 	ln.reassembled(a, p)
 }
 
-// reassembled goes on with a packet that is whole; fragments end here.
+// reassembled goes on with a packet that is whole; fragments wait here for the
+// rest.
 func (ln *lane) reassembled(a *link.Adapter, p *packet.Packet) {
 	if p.Src.Is4() && wire.IPv4(p.From(p.Net)).IsFragment() || p.Proto == wire.ProtoFragment {
-		ln.drop(p, packet.ReasonIPFragment)
-		return
+		if p = ln.reassemble(a, p); p == nil {
+			return
+		}
 	}
 	if js := ln.conf.hooks.Packet[hook.Input]; js != nil && !ln.judge(hook.Input, js, a, nil, p) {
 		return
@@ -252,6 +254,8 @@ func (ln *lane) transportIn(a *link.Adapter, p *packet.Packet) {
 		ln.icmpv4In(a, p)
 	case wire.ProtoICMPv6:
 		ln.icmpv6In(a, p)
+	case wire.ProtoIGMP:
+		ln.membershipIn(p, ln.host.groups.IGMPIn(ln.now, p))
 	default:
 		if b := ln.conf.transport(p.Proto); b != nil {
 			b.t.Receive(&TransportContext{ln, b, a}, p)

@@ -139,7 +139,8 @@ func (ln *lane) ipOut(p *packet.Packet, d *dst) {
 	size := p.Len()
 	if p.Dst.Is4() {
 		ip := wire.IPv4Fields{
-			TOS: p.TOS, TotalLen: wire.IPv4Len + size, DF: true,
+			TOS: p.TOS, TotalLen: wire.IPv4Len + size,
+			DF:  p.GSO.Type != packet.GSONone || wire.IPv4Len+size <= ln.mtu(d, p.Dst),
 			TTL: p.TTL, Proto: p.Proto, Src: p.Src, Dst: p.Dst,
 		}
 		if p.GSO.Type != packet.GSONone {
@@ -182,6 +183,10 @@ func (ln *lane) postroute(p *packet.Packet, d *dst) {
 		p.Pull(n) // the link header it came with
 	} else if n < 0 {
 		p.Push(-n) // deliver or a judge pulled the IP header; it is still there
+	}
+	if mtu := ln.mtu(d, p.Dst); ipLen(p) > mtu && fragmentable(p) {
+		ln.fragmentOut(p, d, mtu)
+		return
 	}
 	ln.linkOut(p, d)
 }

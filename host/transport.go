@@ -60,7 +60,7 @@ func (h *Host) RegisterTransport(proto wire.Proto, t Transport) (*TransportBindi
 	b := &TransportBinding{host: h, proto: proto, t: t}
 	err := h.edit(func(c *config) error {
 		switch {
-		case proto == wire.ProtoTCP || proto == wire.ProtoUDP || proto == wire.ProtoICMP || proto == wire.ProtoICMPv6 || proto.IsExtension():
+		case proto == wire.ProtoTCP || proto == wire.ProtoUDP || proto == wire.ProtoICMP || proto == wire.ProtoICMPv6 || proto == wire.ProtoIGMP || proto.IsExtension():
 			return fmt.Errorf("transport %v: the host %s has it of its own", proto, h.name)
 		case c.transport(proto) != nil:
 			return fmt.Errorf("transport %v: the host %s has one registered", proto, h.name)
@@ -119,7 +119,7 @@ func (b *TransportBinding) send(ln *lane, p *packet.Packet, src, to netip.Addr) 
 			if p.TTL == 0 {
 				p.TTL = ln.conf.set.TTL
 			}
-			if ipSize(ip, p.Len()) <= ln.mtu(&d, ip) {
+			if ipSize(ip, p.Len()) <= packet.SizeMax {
 				ln.ipOut(p, &d)
 				return nil
 			}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/towpath/towpath/clock"
 	"github.com/towpath/towpath/firewall/hook"
+	"github.com/towpath/towpath/ip/group"
 	"github.com/towpath/towpath/link"
 	"github.com/towpath/towpath/packet"
 	"github.com/towpath/towpath/socket"
@@ -95,6 +96,7 @@ type udpSocket struct {
 	scope   int32          // adapter of a link-local peer
 	ttl     uint8          // of what is sent; 0: the host's
 	tos     uint8
+	joined  []group.Key // guarded by lane.mu
 
 	way dst // guarded by lane.mu: the way to wayTo
 	to  netip.Addr
@@ -212,7 +214,7 @@ func (i *PacketInfo) apply(ln *lane, p *packet.Packet) syscall.Errno {
 // send sends one datagram. info, if not nil, says more about it.
 func (s *udpSocket) send(b []byte, to netip.AddrPort, info *PacketInfo) error {
 	ln := s.lane
-	if len(b) > packet.SizeMax-wire.IPv4Len-wire.UDPLen {
+	if len(b) > packet.SizeMax-wire.UDPLen {
 		return syscall.EMSGSIZE
 	}
 	var p *packet.Packet
@@ -261,16 +263,15 @@ func (s *udpSocket) sendLocked(ln *lane, pp **packet.Packet, b []byte, to netip.
 		*pp = p
 	}
 	size := wire.UDPLen + len(b)
-	hdr := wire.IPv4Len
-	if ip.Is6() {
-		hdr = wire.IPv6Len
-	}
-	if hdr+size > ln.mtu(&s.way, ip) {
+	if ip.Is4() && wire.IPv4Len+size > packet.SizeMax || size > packet.SizeMax {
 		return syscall.EMSGSIZE
 	}
 	p.Proto, p.Src, p.Dst, p.TTL, p.TOS = wire.ProtoUDP, s.way.src, ip.WithZone(""), ln.conf.set.TTL, s.tos
-	if s.ttl != 0 {
+	switch {
+	case s.ttl != 0:
 		p.TTL = s.ttl
+	case ip.IsMulticast():
+		p.TTL = 1 // RFC 1112 §6.1
 	}
 	if info != nil {
 		if err := info.apply(ln, p); err != 0 {
@@ -397,6 +398,7 @@ func (s *udpSocket) isClosed() bool {
 func (s *udpSocket) closeLocked(ln *lane) {
 	ln.judgeSocket(hook.SocketClose, wire.ProtoUDP, s.local, s.remote)
 	delete(ln.sockets, s)
+	s.leaveGroups(ln)
 	port := s.binding.port
 	rest := slices.DeleteFunc(ln.ports.datagrams[port], func(o *udpSocket) bool { return o == s })
 	if len(rest) == 0 {

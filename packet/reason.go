@@ -84,6 +84,8 @@ const (
 	ReasonRouteUnreachable // unreachable route
 	ReasonRouteProhibit    // prohibit route
 	ReasonTooBig           // larger than the path's MTU and not to be fragmented
+	ReasonFragmentSuper    // super-segment that is to be fragmented and cannot be cut
+	ReasonFragmentFailed   // headers that leave a fragment no room
 	ReasonRule             // dropped by a judge of packets
 	ReasonSocketRule       // dropped by a judge of sockets
 	ReasonInjectGone       // given back behind a judge that is gone
@@ -244,6 +246,8 @@ var reasonText = [ReasonCount]string{
 	ReasonRouteUnreachable:    "route is unreachable",
 	ReasonRouteProhibit:       "route is prohibited",
 	ReasonTooBig:              "larger than path mtu",
+	ReasonFragmentSuper:       "super-segment not to be fragmented",
+	ReasonFragmentFailed:      "cannot be fragmented",
 	ReasonRule:                "dropped by rule",
 	ReasonSocketRule:          "refused by rule",
 	ReasonInjectGone:          "judge gone",
