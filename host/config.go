@@ -55,9 +55,13 @@ type Settings struct {
 	// and max of net.ipv4.tcp_rmem and tcp_wmem); 0 means 256 KiB and 8 MiB.
 	TCPRcvBuf, TCPRcvBufMax int
 	TCPSndBuf, TCPSndBufMax int
-	// TCPNoTimestamps and TCPNoWindowScaling switch off what is offered by
-	// default (net.ipv4.tcp_timestamps, tcp_window_scaling).
-	TCPNoTimestamps, TCPNoWindowScaling bool
+	// TCPNoTimestamps, TCPNoWindowScaling and TCPNoSACK switch off what is
+	// offered by default (net.ipv4.tcp_timestamps, tcp_window_scaling,
+	// tcp_sack).
+	TCPNoTimestamps, TCPNoWindowScaling, TCPNoSACK bool
+	// TCPCongestion is the congestion control of new connections, "cubic" or
+	// "reno" (net.ipv4.tcp_congestion_control); empty means cubic.
+	TCPCongestion string
 	// UDPRcvBuf bounds a datagram socket's receive queue in bytes, packet
 	// overhead included (net.core.rmem_default); 0 means 2 MiB.
 	UDPRcvBuf int
@@ -91,6 +95,7 @@ func (s *Settings) fill() {
 	orDefault(&s.TCPSndBufMax, 8<<20)
 	s.TCPRcvBufMax = max(s.TCPRcvBufMax, s.TCPRcvBuf)
 	s.TCPSndBufMax = max(s.TCPSndBufMax, s.TCPSndBuf)
+	orDefault(&s.TCPCongestion, "cubic")
 	orDefault(&s.UDPRcvBuf, 2<<20)
 	orDefault(&s.MemoryMax, 2<<30)
 	orDefault(&s.TimeWaitMax, 65536)

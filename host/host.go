@@ -313,6 +313,9 @@ func (h *Host) Settings() Settings { return h.conf.Load().set }
 // SetSettings changes the tunables; zero fields take their defaults.
 func (h *Host) SetSettings(s Settings) error {
 	s.fill()
+	if s.TCPCongestion != "cubic" && s.TCPCongestion != "reno" {
+		return fmt.Errorf("congestion control %q: not known; write cubic or reno", s.TCPCongestion)
+	}
 	return h.edit(func(c *config) error {
 		c.set = s
 		return nil

@@ -15,6 +15,7 @@ import (
 	"github.com/towpath/towpath/packet"
 	"github.com/towpath/towpath/socket"
 	"github.com/towpath/towpath/tcp"
+	"github.com/towpath/towpath/tcp/cc"
 	"github.com/towpath/towpath/wire"
 )
 
@@ -128,6 +129,12 @@ func (ln *lane) newSocket(local, remote netip.AddrPort, way dst) *tcpSocket {
 	return s
 }
 
+// mssDefault6 is what a peer takes that does not say, by IPv6 (RFC 9293
+// §3.7.1).
+const mssDefault6 = 1220
+
+func newReno() cc.Controller { return new(cc.Reno) }
+
 // initConn prepares the state machine. isn is used if set.
 func (s *tcpSocket) initConn(isn uint32, set bool) {
 	ln := s.lane
@@ -148,6 +155,13 @@ func (s *tcpSocket) initConn(isn uint32, set bool) {
 		SndBuf: ln.conf.set.TCPSndBuf, SndBufMax: ln.conf.set.TCPSndBufMax,
 		NoDelay:    true, // as package net does
 		Timestamps: !ln.conf.set.TCPNoTimestamps, WindowScaling: !ln.conf.set.TCPNoWindowScaling,
+		SACK: !ln.conf.set.TCPNoSACK,
+	}
+	if f.Src.Is6() {
+		cfg.MSSDefault = mssDefault6
+	}
+	if ln.conf.set.TCPCongestion == "reno" {
+		cfg.NewCC = newReno
 	}
 	if m := s.way.out.Capabilities().GSOMax; m > 0 {
 		cfg.GSOMax = min(m, packet.SizeMax) - hdr - (wire.TCPLenMax - wire.TCPLen)
