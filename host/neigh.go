@@ -91,7 +91,9 @@ func (ln *lane) solicit(k neigh.Key, mac wire.MAC, want netip.Addr) {
 		src = netip.IPv6Unspecified()
 	}
 	size := wire.NeighborSolicitLen
-	tell := !src.IsUnspecified() && !ln.optimistic(src) // RFC 4429 §3.2
+	// RFC 4429 §3.2 would have an optimistic address keep its station address to
+	// itself; but then Linux does not answer, and the first second is lost.
+	tell := !src.IsUnspecified()
 	if tell {
 		size += ndpLinkAddrLen
 	}

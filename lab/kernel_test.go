@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/towpath/towpath/lab/machine"
+	"github.com/towpath/towpath/link/netem"
 )
 
 var streamBytes = flag.Int64("soak.bytes", 32<<20, "bytes that TestKernelStreams sends each way")
@@ -104,40 +105,88 @@ func kernelLine(routers int) string {
 	return b.String()
 }
 
-// TestKernelStreams sends noise between a host and the kernel, both ways at
-// once, directly and through one and three routers, and compares every byte.
-func TestKernelStreams(t *testing.T) {
+// withKernel brings a kernelLine up, with the peer running on the machine.
+func withKernel(t *testing.T, routers int, f func(ctx context.Context, n *Net, v4, v6 string)) {
 	needPrograms(t)
 	exe, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
+	tr := try(t, kernelLine(routers))
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
+	defer cancel()
+	n, err := Up(ctx, tr.spec, Options{Output: &tr.out})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer n.Close(ctx)
+	p, err := n.Machine("web").Exec(ctx, machine.Cmd{Args: []string{exe}, Env: append(os.Environ(), peerEnv+"=1"), Stdout: &tr.out, Stderr: &tr.out})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Wait()
+	defer p.Signal(os.Kill)
+	f(ctx, n, fmt.Sprintf("10.0.%d.2:7000", routers), fmt.Sprintf("[fd00:0:0:%d::2]:7000", routers))
+}
+
+// TestKernelStreams sends noise between a host and the kernel, both ways at
+// once, directly and through one and three routers, and compares every byte.
+func TestKernelStreams(t *testing.T) {
 	for _, routers := range []int{0, 1, 3} {
 		t.Run(fmt.Sprintf("routers=%d", routers), func(t *testing.T) {
-			tr := try(t, kernelLine(routers))
-			ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
-			defer cancel()
-			n, err := Up(ctx, tr.spec, Options{Output: &tr.out})
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer n.Close(ctx)
-			p, err := n.Machine("web").Exec(ctx, machine.Cmd{Args: []string{exe}, Env: append(os.Environ(), peerEnv+"=1"), Stdout: &tr.out, Stderr: &tr.out})
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer p.Wait()
-			defer p.Signal(os.Kill)
-			for _, to := range []string{fmt.Sprintf("10.0.%d.2:7000", routers), fmt.Sprintf("[fd00:0:0:%d::2]:7000", routers)} {
-				began := time.Now()
-				if err := streamWith(ctx, n, to, *streamBytes); err != nil {
-					t.Errorf("%s: %v", to, err)
+			withKernel(t, routers, func(ctx context.Context, n *Net, v4, v6 string) {
+				for _, to := range []string{v4, v6} {
+					began := time.Now()
+					if err := streamWith(ctx, n, to, *streamBytes); err != nil {
+						t.Errorf("%s: %v", to, err)
+					}
+					d := time.Since(began)
+					t.Logf("%s: %d MiB each way in %v, %.0f MB/s in all", to, *streamBytes>>20, d.Round(time.Millisecond), 2*float64(*streamBytes)/1e6/d.Seconds())
 				}
-				d := time.Since(began)
-				t.Logf("%s: %d MiB each way in %v, %.0f MB/s in all", to, *streamBytes>>20, d.Round(time.Millisecond), 2*float64(*streamBytes)/1e6/d.Seconds())
-			}
+			})
 		})
 	}
+}
+
+// TestKernelLossy does so over links that lose and mix up packets.
+func TestKernelLossy(t *testing.T) {
+	const size = 5 << 20
+	withKernel(t, 1, func(ctx context.Context, n *Net, v4, v6 string) {
+		for _, impair := range []string{"loss 1%", "delay 2ms, loss 2%", "delay 1ms, loss 5%", "delay 5ms jitter 1ms, reorder 10%, duplicate 1%, corrupt 0.1%"} {
+			im, err := netem.Parse(impair)
+			if err != nil {
+				t.Fatal(err)
+			}
+			h := n.Host("alice")
+			m, err := h.Adapter("eth0").Attach(netem.New(netem.Config{Clock: h.Clock(), Seed: 1, Out: im, In: im}))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, to := range []string{v4, v6} {
+				began := time.Now()
+				if err := streamWith(ctx, n, to, size); err != nil {
+					t.Errorf("%s: %s: %v", impair, to, err)
+				}
+				t.Logf("%s: %s: 5 MiB each way in %v", impair, to, time.Since(began).Round(time.Millisecond))
+			}
+			h.Adapter("eth0").Detach(m)
+		}
+	})
+}
+
+// TestKernelConnects opens and closes connections to the kernel one after the
+// other.
+func TestKernelConnects(t *testing.T) {
+	const conns = 2000
+	withKernel(t, 0, func(ctx context.Context, n *Net, v4, v6 string) {
+		began := time.Now()
+		for i := range conns {
+			if err := streamWith(ctx, n, []string{v4, v6}[i%2], 0); err != nil {
+				t.Fatalf("connection %d: %v", i, err)
+			}
+		}
+		t.Logf("%.0f connections a second", conns/time.Since(began).Seconds())
+	})
 }
 
 // streamWith exchanges n bytes each way with the peer at an address.
