@@ -43,7 +43,21 @@
 // A host has no goroutine of its own. Its lane's timer runs on the clock's
 // goroutine, long deliveries on short-lived ones that Close waits for.
 //
-// Limits: no reassembly and no fragmentation; datagrams larger than the path's
-// MTU are refused with EMSGSIZE. IPv6 has neighbour discovery but neither
-// duplicate address detection nor autoconfiguration.
+// # Autoconfiguration
+//
+// An Ethernet adapter gets an IPv6 link-local address and looks for routers;
+// what these announce becomes addresses and routes, published like any other
+// change of the configuration. ip/ifaddr decides, under the lane's lock; the
+// lane publishes after unlocking, for host.mu comes before it.
+//
+// # Memory
+//
+// A host counts what its sockets and their queues hold against
+// Settings.MemoryMax and refuses with a reason beyond it; reassembly,
+// neighbours, path MTUs, groups, handshakes and TIME-WAIT have bounds of their
+// own.
+//
+// Limits: no policy rules, multipath, redirects, source-filtered groups, raw or
+// ping sockets; multicast is not looped back to its sender's own host; the MTU
+// and hop limit that routers announce are not taken.
 package host
