@@ -448,25 +448,24 @@ func (c *TCPConn) Close() error {
 
 // CloseWrite ends our direction: the peer reads to the end (shutdown(SHUT_WR)).
 func (c *TCPConn) CloseWrite() error {
-	s := c.sock()
-	ln := s.lane
-	ln.lock()
-	defer ln.unlock(nil)
-	switch {
-	case s.detached:
-		return c.fail("close", errNetClosed)
-	case s.gone || s.conn.State() == tcp.StateClosed:
-		return c.fail("close", sysError("shutdown", syscall.ENOTCONN))
-	}
-	s.wrClosed = true
-	ln.wake(s.wr.Wake())
-	s.conn.Shutdown(ln.now)
-	s.touch(ln)
-	return nil
+	return c.shutdown(func(ln *lane, s *tcpSocket) {
+		s.wrClosed = true
+		ln.wake(s.wr.Wake())
+		s.conn.Shutdown(ln.now)
+		s.touch(ln)
+	})
 }
 
 // CloseRead makes reads return io.EOF (shutdown(SHUT_RD)).
 func (c *TCPConn) CloseRead() error {
+	return c.shutdown(func(ln *lane, s *tcpSocket) {
+		s.rdClosed = true
+		ln.wake(s.rd.Wake())
+	})
+}
+
+// shutdown ends a direction of a connection that is still one.
+func (c *TCPConn) shutdown(end func(ln *lane, s *tcpSocket)) error {
 	s := c.sock()
 	ln := s.lane
 	ln.lock()
@@ -477,8 +476,7 @@ func (c *TCPConn) CloseRead() error {
 	case s.gone || s.conn.State() == tcp.StateClosed:
 		return c.fail("close", sysError("shutdown", syscall.ENOTCONN))
 	}
-	s.rdClosed = true
-	ln.wake(s.rd.Wake())
+	end(ln, s)
 	return nil
 }
 

@@ -63,4 +63,3 @@ func TestImpairedStreams(t *testing.T) {
 		}
 	}
 }
-

@@ -4,6 +4,7 @@
 //
 //	spec, err := lab.Load("office.yaml") // finds the mistakes, starts nothing
 //	net, err := lab.Up(ctx, spec, lab.Options{Output: os.Stdout, CaptureDir: "captures"})
+//	all, err := net.Expect(ctx) // what became of the file's expectations
 //	err = net.Run(ctx) // until the programs have ended
 //	net.Close(ctx)
 //
@@ -17,8 +18,10 @@
 //	  web:     {kind: machine, addresses: {eth0: 203.0.113.2/24}, routes: [{to: default, via: 203.0.113.1}],
 //	            serve: [{run: python3 -m http.server 80, port: 80}]}
 //	links:
-//	  - {endpoints: ["alice:eth0", "gateway:eth0"]}
+//	  - {endpoints: ["alice:eth0", "gateway:eth0"], impair: {delay: 10ms, loss: 1%}}
 //	  - {endpoints: ["gateway:eth1", "web:eth0"], mtu: 1400}
+//	expect:
+//	  - {from: alice, get: "http://web/", within: 2s, status: 200}
 //
 // A node is of one of two kinds. A host, the default, is a towpath host in
 // this process; what it runs are the tools and services built in here. A
@@ -28,17 +31,66 @@
 //	addresses   the interfaces, each with an address or a list of them: eth0: [10.0.0.1/24, "fd00::1/64"]
 //	routes      {to: default or a prefix, via: a router's address}
 //	forward     true: the node is a router
-//	serve       what goes on for as long as the lab, as a command or as {run: COMMAND, port: N}
+//	mtu         of all interfaces, or of some: {eth0: 1400}; the link's, if it has one, is the same
+//	serve       what goes on for as long as the lab, as a command or as {run: COMMAND, port: N, ready: TEXT}
 //	run         commands that are run one after the other
 //
 // On a host, serve knows http DIR and echo, and run knows get, ping and sleep.
 // The port of a host's service is where it listens, instead of the usual one.
-// That of a machine's is where the program will listen, and is waited for.
+// That of a machine's is where the program will listen, and is waited for; so is
+// the text after ready, which the program prints when it can be used.
 // Commands are split into words as a shell does it, with quotes but without
 // variables, patterns and pipes; relative paths begin at the file's directory,
 // where programs are started too.
 //
 // Every node knows the others' names. On the machines that is /etc/hosts.
+//
+// # Impairments
+//
+// What happens to a link's packets is written in the words of package
+// link/netem, as a text or as a mapping, for both directions or for each. A
+// direction is named by both ends or by the one that sends:
+//
+//	impair: delay 10ms jitter 2ms, loss 1%
+//	impair: {delay: 10ms, jitter: 2ms, loss: 1%, rate: 10mbit}
+//	impair: {"alice->gateway": {loss: 1%}, "gateway:eth0": {delay: 30ms}}
+//
+// All chance comes from seed, a key of the file, which is 1 unless it says
+// another. Captures are taken below the impairments of one adapter, the one
+// that gives them its name: they show what it sends after it was delayed or
+// lost, and what it receives before.
+//
+// # Expectations
+//
+// They are tried one after the other once the lab is up and its services are
+// ready, before the commands under run. An expectation says who tries, and one
+// of these:
+//
+//	ping: NODE      one answer is enough; with loss: "<5%", count requests (10) are sent, ten a second
+//	get: URL        status: a number, else any below 400; contains: text of the answer
+//	tcp: NODE:PORT  connects; send, receive: text, or refused: true
+//	udp: NODE:PORT  send: text, again until receive: text has come; or refused: true
+//
+// Instead of nodes, addresses can be written. Each has to come true within 2s,
+// unless within says another time. With fails: true it must not: whatever the
+// reason, it is tried until then.
+//
+// Hosts try with their own sockets. On a machine this program is run again, and
+// uses the kernel's; nothing needs to be installed for it, but main must call
+// [Init] first.
+//
+// # JSON
+//
+// [Net.Document] and [Spec.Document] are all that is known of a lab, before and
+// after: one document, and not lines of events. The program prints it with
+// --json, with these names, which do not change (see [Document]):
+//
+//	lab, file, ok, error, seed
+//	mistakes, warnings  [{file, line, column, message}]
+//	nodes               [{name, kind, forward, interfaces: [{name, addresses}], forwarded, drops: {REASON: N}}]
+//	links               [{ends, mtu, impair, packets, drops: {REASON: N}, capture: {file, packets, lost}}]
+//	commands            [{node, command, seconds, ok, error}]
+//	expectations        [{line, from, expect, tried, ok, detail, seconds}]
 //
 // # Theory of operation
 //
@@ -48,22 +100,25 @@
 // together, each in one line with its place, what is wrong and what to write
 // instead, and the offending line with a caret ([Errors]).
 //
-// [Up] goes through the Spec in the order of dependence: hosts and machines,
-// links, addresses and routes, captures, services. Whatever fails, [Net.Close]
-// takes down what is there, in the opposite order.
+// [Up] makes sure that this system allows machines if there are any, and goes
+// through the Spec in the order of dependence: hosts and machines, links with
+// their impairments, captures, addresses and routes, services, each of which is
+// waited for. Whatever fails, [Net.Close] takes down what is there, in the
+// opposite order.
 //
 // Between two hosts a link is a cable. Between a host and a machine it is the
 // machine's port, a TAP device or a packet socket, as the driver of the host's
 // adapter. Between two machines it is a patch of two ports. In each case there
-// is one adapter per link that sees all its packets: it has the link's counters
-// and its capture.
+// is one adapter per link that sees all its packets: it has the link's counters,
+// its capture, and the filter that impairs both directions.
 //
 // [Net.Run] runs the lists of commands, each node's in a goroutine. A service
 // that ends by itself ends the lab, for it was to go on.
 //
 // # Limits
 //
-// Links join exactly two interfaces and have neither delay nor loss. There are
-// no firewalls, events or expectations in the file yet. Real programs run on
-// machines only.
+// Links join exactly two interfaces. There are no firewalls and events in the
+// file yet. Real programs run on machines only. The same seed loses the same
+// packets of a link in a row; which packets these are depends on when programs
+// send, for a lab is in real time.
 package lab

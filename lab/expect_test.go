@@ -71,7 +71,19 @@ func TestExpectHost(t *testing.T) { testExpect(t, "host") }
 
 func TestExpectMachine(t *testing.T) {
 	needPrograms(t)
+	t.Setenv("GORACE", "atexit_sleep_ms=0") // each attempt is a process
 	testExpect(t, "machine")
+}
+
+// TestExpectWithoutInit: a program that cannot be run again is not.
+func TestExpectWithoutInit(t *testing.T) {
+	needPrograms(t)
+	tr := try(t, pair("kind: machine", "")+"expect: [{from: a, ping: b, fails: true}]\n")
+	initCalled.Store(false)
+	defer initCalled.Store(true)
+	if all, err := tr.expect(); err == nil || len(all) != 1 || all[0].Detail != "main, or TestMain, must call lab.Init first" {
+		t.Errorf("%v, %v", all, err)
+	}
 }
 
 func testExpect(t *testing.T, kind string) {

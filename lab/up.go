@@ -121,13 +121,14 @@ func (n *Net) up(ctx context.Context, o Options) error {
 			return fmt.Errorf("link %v: %w", l, err)
 		}
 	}
-	for _, node := range n.spec.Nodes {
-		if err := n.configure(node); err != nil {
+	// Before the hosts have addresses, so that their first packets are seen.
+	if o.CaptureDir != "" {
+		if err := n.startCaptures(o); err != nil {
 			return err
 		}
 	}
-	if o.CaptureDir != "" {
-		if err := n.startCaptures(o); err != nil {
+	for _, node := range n.spec.Nodes {
+		if err := n.configure(node); err != nil {
 			return err
 		}
 	}

@@ -23,7 +23,7 @@ func TestScripts(t *testing.T) {
 // TestMachineScripts runs those that need machines and real programs.
 func TestMachineScripts(t *testing.T) {
 	testenv.NeedsUserNS(t)
-	testenv.NeedsTool(t, "ping", "curl", "tcpdump")
+	testenv.NeedsTool(t, "ping", "curl", "tcpdump", "python3")
 	testscript.Run(t, testscript.Params{Dir: "testdata/machine"})
 }
 

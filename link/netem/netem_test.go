@@ -640,16 +640,38 @@ func TestDeterminism(t *testing.T) {
 	}
 }
 
-// When the clock's call comes late, packets behind one another are as far apart
-// as ever; what is behind is computed from the instants, not from now.
+// deaf is a clock whose calls never come.
+type deaf struct{ *clock.Virtual }
+
+type noTimer struct{}
+
+func (deaf) AfterFunc(time.Duration, func()) clock.Timer { return noTimer{} }
+func (noTimer) Stop() bool                               { return false }
+func (noTimer) Reset(time.Duration) bool                 { return false }
+
+// However late the clock's call comes, packets are due at instants computed from
+// each other, not from when somebody looked.
 func TestLate(t *testing.T) {
-	b := out(t, "rate 8mbit") // a byte takes a microsecond
-	b.send(3, 1000)
-	// A sender that comes late itself finds three packets sent.
-	b.v.Advance(2500 * us)
+	balanced(t)
+	v := clock.NewVirtual(time.Unix(0, 0))
+	d := &device{clock: v}
+	a := link.NewAdapter("eth0", 1, d)
+	must(t, a.Open())
+	defer a.Close()
+	// A byte takes a microsecond.
+	_, err := a.Attach(netem.New(netem.Config{Clock: deaf{v}, Out: parse(t, "rate 8mbit, delay 1ms, limit 3")}))
+	must(t, err)
+	b := &bench{v: v, a: a, out: d}
+	b.send(3, 1000) // sent at 1, 2 and 3 ms, due at 2, 3 and 4 ms
+	v.Advance(3500 * us)
+	b.send(1, 1000) // sent at 4.5 ms, due at 5.5 ms
+	d.expect(t, arrival{0, 3500 * us}, arrival{1, 3500 * us})
+	v.Advance(2*ms - 1)
 	b.send(1, 1000)
-	b.v.Advance(time.Second)
-	b.out.expect(t, arrival{0, ms}, arrival{1, 2 * ms}, arrival{2, 3 * ms}, arrival{3, 4 * ms})
+	d.expect(t, arrival{2, 5500*us - 1})
+	v.Advance(1)
+	b.send(1, 1000)
+	d.expect(t, arrival{3, 5500 * us})
 }
 
 // In a bubble, instants are exact as well.

@@ -1,4 +1,4 @@
-// Bench measures towpath beside its peers and prints a table.
+// Command bench measures towpath beside its peers and prints a table.
 //
 //	go run ./cmd/bench                              # everything
 //	go run ./cmd/bench -rounds 3 -lines 'udp|idle'  # some lines
