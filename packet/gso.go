@@ -60,6 +60,7 @@ func Segment(p *Packet, l *List) bool {
 	flags := wire.TCP(p.From(tcp)).Flags()
 	partial := p.Checksum == ChecksumPartial
 	cut := cutter{p: p, lin: p.end - data}
+	var pieces List
 	for off, i := 0, uint16(0); ; i++ {
 		n := min(size, total-off)
 		q := Get()
@@ -69,6 +70,7 @@ func Segment(p *Packet, l *List) bool {
 		copy(q.head[q.off:q.end], p.head[p.off:data])
 		if !cut.payload(q, n) {
 			Free(q)
+			pieces.Free()
 			return false
 		}
 		h := wire.TCP(q.From(tcp))
@@ -96,11 +98,12 @@ func Segment(p *Packet, l *List) bool {
 			Complete(q)
 			q.Checksum = p.Checksum
 		}
-		l.Push(q)
+		pieces.Push(q)
 		if off += n; off >= total {
 			break
 		}
 	}
+	l.Append(&pieces)
 	Free(p)
 	return true
 }
