@@ -11,7 +11,8 @@ const (
 	tcpSocketCost = int64(unsafe.Sizeof(tcpSocket{})) + 256
 	udpSocketCost = int64(unsafe.Sizeof(udpSocket{})) + 256
 	// queueFloor is how much a connection may queue each way however short
-	// memory is, so that everybody goes on.
+	// memory is, so that everybody goes on: the packet that reaches it is still
+	// taken, whole.
 	queueFloor = 4 << 10
 )
 

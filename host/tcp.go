@@ -233,6 +233,7 @@ func (s *tcpSocket) receive(ln *lane, p *packet.Packet) {
 	if r := s.conn.Receive(ln.now, p); r != packet.NotDropped {
 		ln.drop(p, r)
 	}
+	s.charge(ln) // at once: the next of the batch shall see it
 	s.touch(ln)
 }
 
