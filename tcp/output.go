@@ -67,48 +67,49 @@ func (c *Conn) sendNew(now time.Duration) {
 		c.cc.OnIdle(now-c.lastSend, c.timeout()) // RFC 5681 §4.1
 		c.cwnd = uint32(c.cc.Cwnd())
 	}
+	from := c.sndNxt
 	for !c.finSent {
 		unsent := c.sndEnd - c.sndNxt
 		if unsent == 0 && !c.finQueued {
-			return
+			break
 		}
 		wnd := int32(c.sndUna + c.sndWnd - c.sndNxt)
 		if wnd <= 0 {
 			c.startPersist(now)
-			return
+			break
 		}
 		n := min(unsent, uint32(wnd))
 		if n > 0 {
 			if room := c.congestionRoom(); room < n {
 				c.limited = c.sndNxt
 				if n = room - room%mss; n == 0 {
-					return // an ACK will make room
+					break // an ACK will make room
 				}
 			}
 			n = min(n, c.gsoLimit)
 			if short := n % mss; short != 0 && !c.maySendShort(n, unsent) {
 				if n -= short; n == 0 {
 					c.startPersist(now)
-					return
+					break
 				}
 			}
 		}
 		fin := c.finQueued && n == unsent && n < uint32(wnd)
-		c.sendNext(now, n, fin)
-		if c.persist || c.tail || c.rtxAt == never {
-			c.persist = false
-			c.rearm(now)
-		}
+		n = c.sendData(now, c.sndNxt, n, &c.nxtCur, fin)
+		c.sentNew(now, n, fin)
+	}
+	if c.sndNxt != from && (c.persist || c.tail || c.rtxAt == never) {
+		c.persist = false
+		c.rearm(now)
 	}
 }
 
-// sendNext sends n bytes for the first time, and the FIN if fin is set.
-func (c *Conn) sendNext(now time.Duration, n uint32, fin bool) {
-	n = c.sendData(now, c.sndNxt, n, &c.nxtCur, fin)
-	if n%uint32(c.mss) != 0 {
-		c.sndSml = c.sndNxt + n
+// sentNew notes that n bytes have been sent for the first time, and the FIN if
+// fin is set and they are the last.
+func (c *Conn) sentNew(now time.Duration, n uint32, fin bool) {
+	if c.sndNxt += n; n%uint32(c.mss) != 0 {
+		c.sndSml = c.sndNxt
 	}
-	c.sndNxt += n
 	if fin && c.sndNxt == c.sndEnd {
 		c.finSent = true
 		c.sndNxt++

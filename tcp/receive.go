@@ -187,8 +187,7 @@ func (c *Conn) established(now time.Duration) {
 	c.cc.Init(int(c.mss), window)
 	c.cwnd = uint32(c.cc.Cwnd())
 	c.nxtCur = c.q.first()
-	c.snd.since = uint32(now / time.Microsecond)
-	c.rcv.since = c.snd.since
+	c.snd.since, c.rcv.since = sizerTick(now), sizerTick(now)
 	c.events |= EventEstablished
 	c.armKeepAlive(now)
 }
@@ -479,10 +478,9 @@ func (c *Conn) ackIn(now time.Duration, ack, tsEcr uint32) {
 	flight := c.flight()
 	rtt := c.measure(now, ack, tsEcr)
 	n := ack - c.sndUna
-	data := c.advance(ack)
-	limited := c.limitedBy(ack, flight)
+	data, limited := c.advance(ack, flight)
 	if c.probed {
-		c.probeAnswered(now, &segment{ack: ack}, false)
+		c.probeAnswered(now, ack, false)
 	}
 	switch c.ca {
 	case caOpen:
@@ -518,12 +516,17 @@ func (c *Conn) ackIn(now time.Duration, ack, tsEcr uint32) {
 	c.cwnd = uint32(c.cc.Cwnd())
 
 	c.rearmAcked(now)
-	c.roomIn(now, data)
+	c.sndBuf = c.snd.passed(now, data, c.sndBuf, c.sndMax, c.minRTT)
+	if c.wantRoom {
+		c.roomIn()
+	}
 }
 
-// advance moves SND.UNA to ack and returns how many bytes of data that were.
-func (c *Conn) advance(ack uint32) uint32 {
-	data := ack - c.sndUna
+// advance moves SND.UNA to ack. It returns how many bytes of data that were,
+// and whether it was the congestion window that held us back when the flight
+// bytes in the network until now were sent (RFC 7661).
+func (c *Conn) advance(ack, flight uint32) (data uint32, limited bool) {
+	data = ack - c.sndUna
 	if c.finSent && ack == c.sndNxt {
 		data--
 	}
@@ -532,21 +535,15 @@ func (c *Conn) advance(ack uint32) uint32 {
 	c.bytesAcked += uint64(data)
 	c.retries = 0
 	c.soft = 0
-	// It trails, lest it seem to lie ahead after 2 GiB.
-	if lt(c.sndSml, ack) {
-		c.sndSml = ack
-	}
-	return data
-}
-
-// limitedBy reports whether the congestion window was what held us back, when
-// flight bytes of what ack acknowledges were sent (RFC 7661).
-func (c *Conn) limitedBy(ack, flight uint32) bool {
-	limited := le(ack, c.limited) || c.cwnd < 2*flight && c.cwnd < uint32(c.cc.Ssthresh())
+	limited = le(ack, c.limited) || c.cwnd < 2*flight && c.cwnd < uint32(c.cc.Ssthresh())
+	// These trail, lest they seem to lie ahead after 2 GiB.
 	if lt(c.limited, ack) {
 		c.limited = ack
 	}
-	return limited
+	if lt(c.sndSml, ack) {
+		c.sndSml = ack
+	}
+	return data, limited
 }
 
 // rearmAcked sets the timer anew after an acknowledgment of new data.
@@ -559,10 +556,9 @@ func (c *Conn) rearmAcked(now time.Duration) {
 	}
 }
 
-// roomIn finds out what n bytes acknowledged mean to the send buffer.
-func (c *Conn) roomIn(now time.Duration, n uint32) {
-	c.sndBuf = c.snd.passed(now, n, c.sndBuf, c.sndMax, c.minRTT)
-	if c.wantRoom && c.sndBuf-c.q.len >= c.sndBuf/3 {
+// roomIn wakes who found too little room to write.
+func (c *Conn) roomIn() {
+	if c.sndBuf-c.q.len >= c.sndBuf/3 {
 		c.wantRoom = false
 		c.events |= EventWritable
 	}

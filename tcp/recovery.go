@@ -38,11 +38,12 @@ func (c *Conn) sackIn(now time.Duration, s *segment) {
 	b.delivered, b.reordered, b.minRTT = 0, false, dur(c.minRTT)
 	var n, data uint32
 	var rtt time.Duration
+	limited := false
 	if gt(s.ack, c.sndUna) {
 		rtt = c.measure(now, s.ack, s.echo())
 		b.acked(now, s.ack)
 		n = s.ack - c.sndUna
-		data = c.advance(s.ack)
+		data, limited = c.advance(s.ack, flight)
 	}
 	again := c.blocksIn(now, s)
 	if b.reordered {
@@ -54,11 +55,10 @@ func (c *Conn) sackIn(now time.Duration, s *segment) {
 		c.dupAcks++
 	}
 	if c.probed {
-		c.probeAnswered(now, s, again)
+		c.probeAnswered(now, s.ack, again)
 	}
 	newlyLost, wait := b.detect(now, c.reoWindow(), dur(c.srtt))
 
-	limited := c.limitedBy(s.ack, flight)
 	switch {
 	case c.ca == caOpen:
 		if n > 0 {
@@ -82,8 +82,9 @@ func (c *Conn) sackIn(now time.Duration, s *segment) {
 		c.reduce(n > 0 && newlyLost == 0)
 	}
 	c.afterDetection(now, wait)
-	if n > 0 {
-		c.roomIn(now, data)
+	c.sndBuf = c.snd.passed(now, data, c.sndBuf, c.sndMax, c.minRTT)
+	if c.wantRoom {
+		c.roomIn()
 	}
 }
 
@@ -375,7 +376,8 @@ func (c *Conn) tailProbe(now time.Duration) {
 	}
 	wnd := int32(c.sndUna + c.sndWnd - c.sndNxt)
 	if n := min(unsent, uint32(max(wnd, 0)), uint32(c.mss)); n > 0 {
-		c.sendNext(now, n, c.finQueued && n == unsent && n < uint32(wnd))
+		fin := c.finQueued && n == unsent && n < uint32(wnd)
+		c.sentNew(now, c.sendData(now, c.sndNxt, n, &c.nxtCur, fin), fin)
 		c.probeAgain = false
 	} else {
 		seq, n, fin := c.lastSegment()
@@ -390,14 +392,14 @@ func (c *Conn) tailProbe(now time.Duration) {
 // probeAnswered looks at an acknowledgment while a probe is under way (RFC
 // 8985 §7.4.2). If the probe has repaired a loss, the congestion that it is a
 // sign of must be heeded.
-func (c *Conn) probeAnswered(now time.Duration, s *segment, again bool) {
-	if lt(s.ack, c.probeEnd) {
+func (c *Conn) probeAnswered(now time.Duration, ack uint32, again bool) {
+	if lt(ack, c.probeEnd) {
 		return
 	}
 	switch {
 	case !c.probeAgain || again:
 		c.probed = false // nothing was lost
-	case gt(s.ack, c.probeEnd):
+	case gt(ack, c.probeEnd):
 		c.probed = false
 		if c.ca == caOpen {
 			c.cc.OnLoss(now, int(min(c.sndNxt-c.sndUna, c.cwnd)))

@@ -43,7 +43,7 @@ func (c *Conn) timeout() time.Duration {
 // sizing). The smallest time ever seen is used: a queue that the buffer itself
 // has filled must not make it grow.
 type sizer struct {
-	since uint32 // microseconds, modulo 2^32
+	since uint32 // sizerTick
 	bytes uint32
 }
 
@@ -56,12 +56,15 @@ const (
 	sizerRTT   = 100 // microseconds
 )
 
+// sizerTick is an instant in units of 1024 ns, modulo 2^32.
+func sizerTick(now time.Duration) uint32 { return uint32(now >> 10) }
+
 // passed notes n bytes and returns the buffer's new size, between size and
 // limit.
 func (s *sizer) passed(now time.Duration, n, size, limit, minRTT uint32) uint32 {
 	s.bytes += n
-	at := uint32(now / time.Microsecond)
-	took := dur(at - s.since)
+	at := sizerTick(now)
+	took := time.Duration(at-s.since) << 10
 	if took < max(sizerEvery, dur(minRTT)) {
 		return size
 	}

@@ -26,21 +26,28 @@ type Cubic struct {
 	est      uint32 // what Reno would have (W_est)
 	curveRem uint32 // bytes times window left over from the last increase
 	estRem   uint32
-	k        uint32 // milliseconds from the start of the epoch to wMax
-	epoch    uint32 // milliseconds: when this epoch began
-	last     uint32 // milliseconds: the last acknowledgment
-	rtt      uint32 // microseconds, smoothed
+	k        uint32 // ticks from the start of the epoch to wMax
+	epoch    uint32 // ticks: when this epoch began
+	last     uint32 // ticks: the last acknowledgment
+	rtt      uint32 // 1024 ns, smoothed, as the following
 
 	// HyStart++.
-	baseline  uint32 // microseconds: round trip when it began to rise
-	lastRTT   uint32 // microseconds: smallest of the last round
-	roundRTT  uint32 // microseconds: smallest of this round
+	baseline  uint32 // round trip when it began to rise
+	lastRTT   uint32 // smallest of the last round
+	roundRTT  uint32 // smallest of this round
 	roundLeft uint32 // bytes to be acknowledged until the round is over
 	samples   uint8  // of this round
 	rounds    uint8  // left of conservative slow start; 0: not in it
 	running   bool   // an epoch has begun
 	timedOut  bool   // the next epoch is the first after a timeout
 }
+
+// A tick is 2^20 ns, about a millisecond.
+const (
+	tickBits = 20
+	tick     = float64(1<<tickBits) / 1e9 // seconds
+	rttUnit  = float64(1<<10) / 1e9       // seconds
+)
 
 // RFC 9438 §4.1, §4.6; RFC 9406 §4.3.
 const (
@@ -51,8 +58,8 @@ const (
 	cubicAlphaNum = 9 // 3·(1−β)/(1+β) = 9/17
 	cubicAlphaDen = 17
 
-	hystartRTTMin  = 4000  // microseconds
-	hystartRTTMax  = 16000 // microseconds
+	hystartRTTMin  = uint32(4 * time.Millisecond >> 10)
+	hystartRTTMax  = uint32(16 * time.Millisecond >> 10)
 	hystartSamples = 8
 	hystartDivisor = 4
 	hystartRounds  = 5
@@ -79,8 +86,8 @@ func (c *Cubic) SetMSS(mss int) {
 // OnAck opens the window, unless the sender does not fill it: such a window
 // proves nothing, and the time that passes does not count (RFC 9438 §5.8).
 func (c *Cubic) OnAck(a Ack) {
-	now := uint32(a.Now / time.Millisecond)
-	if r := uint32(min(a.RTT/time.Microsecond, math.MaxInt32)); r > 0 {
+	now := uint32(a.Now >> tickBits)
+	if r := uint32(a.RTT >> 10); r > 0 {
 		if c.rtt == 0 {
 			c.rtt = r
 		}
@@ -121,7 +128,7 @@ func (c *Cubic) slowStart(n uint32, a Ack) uint32 {
 	}
 	c.cwnd += grow
 	if !a.Lossy {
-		c.hystart(uint32(min(a.RTT/time.Microsecond, math.MaxInt32)), a)
+		c.hystart(uint32(a.RTT>>10), a)
 	}
 	return 0
 }
@@ -174,12 +181,12 @@ func (c *Cubic) avoid(now, n uint32) {
 	c.est = min(c.est, windowMax)
 	c.estRem = uint32(grow % w)
 
-	t := float64(int32(now-c.epoch)) / 1e3
+	t := float64(int32(now-c.epoch)) * tick
 	if float64(c.est) > c.curve(t) {
 		c.cwnd = max(c.cwnd, c.est)
 		return
 	}
-	target := min(max(c.curve(t+float64(c.rtt)/1e6), float64(c.cwnd)), 1.5*float64(c.cwnd))
+	target := min(max(c.curve(t+float64(c.rtt)*rttUnit), float64(c.cwnd)), 1.5*float64(c.cwnd))
 	grow = (uint64(target)-w)*uint64(n) + uint64(c.curveRem)
 	c.cwnd += uint32(min(grow/w, w/2))
 	c.curveRem = uint32(grow % w)
@@ -196,12 +203,12 @@ func (c *Cubic) startEpoch(now uint32) {
 		c.timedOut = false
 		return
 	}
-	c.k = uint32(1e3 * math.Cbrt(float64(c.wMax-c.cwnd)/float64(c.mss)/cubicC))
+	c.k = uint32(math.Cbrt(float64(c.wMax-c.cwnd)/float64(c.mss)/cubicC) / tick)
 }
 
 // curve is W_cubic(t) in bytes (RFC 9438 §4.2, figure 1).
 func (c *Cubic) curve(t float64) float64 {
-	d := t - float64(c.k)/1e3
+	d := t - float64(c.k)*tick
 	return max(float64(c.wMax)+cubicC*d*d*d*float64(c.mss), 0)
 }
 
