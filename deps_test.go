@@ -28,6 +28,7 @@ const modulePath = "github.com/towpath/towpath"
 const depsPolicy = `
 wire:
 clock:
+capture/bpf:
 packet:           wire
 internal/sys:     golang.org/x/sys
 internal/sys/vnet: packet wire golang.org/x/sys
