@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/towpath/towpath/internal/testenv"
 )
 
 // BenchmarkLine runs the loads of the table the way go test does, for
@@ -55,8 +57,19 @@ func TestLines(t *testing.T) {
 					if testing.Short() {
 						t.Skip("takes seconds")
 					}
-					if v := f(&Run{Time: 10 * time.Millisecond, Warm: 10 * time.Millisecond}); v <= 0 || math.IsNaN(v) {
-						t.Errorf("%v %s", v, l.Unit)
+					measure := func(t *testing.T) {
+						if v := f(&Run{Time: 10 * time.Millisecond, Warm: 10 * time.Millisecond}); v <= 0 || math.IsNaN(v) {
+							t.Errorf("%v %s", v, l.Unit)
+						}
+					}
+					if l.Namespace {
+						testenv.NeedsTool(t, "ip")
+						testenv.InNamespace(t, func(t *testing.T) {
+							testenv.NeedsTUN(t)
+							measure(t)
+						})
+					} else {
+						measure(t)
 					}
 					return
 				}

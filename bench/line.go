@@ -18,6 +18,9 @@ type Line struct {
 	LowerIsBetter bool
 	// Rounds bounds the rounds of a line that does not vary; 0: no bound.
 	Rounds int
+	// Namespace: each measurement needs to be root of a network namespace of
+	// its own.
+	Namespace bool
 
 	// Load is the work, done in each of Worlds; Value makes the line's figure of
 	// what happened in a window, by default operations per second.
@@ -61,7 +64,7 @@ func Lines() []Line {
 }
 
 // order is that of the table; lines not named here follow as registered.
-var order = []string{"tcp-stream", "tcp-flows", "tcp-roundtrip", "tcp-connect", "udp", "allocs", "idle"}
+var order = []string{"tcp-stream", "tcp-flows", "tcp-roundtrip", "tcp-connect", "udp", "kernel", "forward", "allocs", "idle", "hosts"}
 
 func rank(l Line) int {
 	for i, prefix := range order {
@@ -98,7 +101,11 @@ func (l *Line) Measure(contender string, r *Run) (float64, error) {
 	if !slices.Contains(l.Worlds, contender) {
 		return 0, fmt.Errorf("line %s has no contender %q", l.Name, contender)
 	}
-	w := newWorld(contender)
+	return l.do(newWorld(contender), r), nil
+}
+
+// do does the line's work in a world.
+func (l *Line) do(w World, r *Run) float64 {
 	load := l.Load(w)
 	win := r.Observe(load)
 	load.Stop()
@@ -107,7 +114,7 @@ func (l *Line) Measure(contender string, r *Run) (float64, error) {
 	}
 	r.Note(cpuNote, float64(win.CPU)/max(win.Ops, 1))
 	r.Note("cores", win.CPU.Seconds()/win.Time.Seconds())
-	return l.Value(win), nil
+	return l.Value(win)
 }
 
 // A Run is one measurement of one contender.

@@ -20,13 +20,23 @@ func init() {
 		{Ours: "towpath", Peer: "net.Pipe"},
 		{Ours: "towpath-plain", Peer: "gvisor-pipe", Aim: 8},
 	}
+	many := []Target{
+		{Ours: "towpath", Peer: "gvisor-gso", Aim: 3},
+		{Ours: "towpath", Peer: "loopback", Aim: 1.2},
+		{Ours: "towpath", Peer: "net.Pipe"},
+		{Ours: "towpath-plain", Peer: "gvisor-pipe", Aim: 3},
+	}
 	register(Line{
 		Name: "tcp-stream", Title: "TCP, one flow", Unit: "MB/s", Terms: streamTerms,
 		Load: streams(1), Worlds: everyoneBut(), Value: megabytes, Targets: targets,
 	})
 	register(Line{
 		Name: "tcp-flows-16", Title: "TCP, 16 flows at once", Unit: "MB/s", Terms: streamTerms,
-		Load: streams(16), Worlds: everyoneBut("gonet"), Value: megabytes, Targets: targets,
+		Load: streams(16), Worlds: everyoneBut("gonet"), Value: megabytes, Targets: many,
+	})
+	register(Line{
+		Name: "tcp-flows-128", Title: "TCP, 128 flows at once", Unit: "MB/s", Terms: streamTerms,
+		Load: streams(128), Worlds: everyoneBut("gonet"), Value: megabytes, Targets: many,
 	})
 }
 

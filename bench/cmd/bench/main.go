@@ -121,7 +121,7 @@ func run() error {
 				// Another one begins each round, so that none always follows the same.
 				c := s.contenders[(i+round)%len(s.contenders)]
 				progress("%s: round %d of %d: %s", s.line.Name, round+1, n, c)
-				res.Samples[c] = append(res.Samples[c], sample(s.line.Name, c, &left))
+				res.Samples[c] = append(res.Samples[c], sample(s.line, c, &left))
 			}
 		}
 		progress("")
@@ -197,7 +197,7 @@ func selectLines() ([]selection, error) {
 // sample measures one contender once. If that was disturbed it waits for quiet
 // and measures again, as long as patience lasts, and returns the least
 // disturbed sample.
-func sample(line, contender string, patience *time.Duration) bench.Sample {
+func sample(line *bench.Line, contender string, patience *time.Duration) bench.Sample {
 	best := spawn(line, contender)
 	for best.Disturbed() && *patience > 0 {
 		begin := time.Now()
@@ -212,21 +212,24 @@ func sample(line, contender string, patience *time.Duration) bench.Sample {
 }
 
 // spawn measures one contender once in a process of its own.
-func spawn(line, contender string) bench.Sample {
-	const timeout = time.Minute
+func spawn(line *bench.Line, contender string) bench.Sample {
+	const timeout = 5 * time.Minute
 	exe, err := os.Executable()
 	if err != nil {
 		return bench.Sample{Failed: err.Error()}
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), timeout+*duration+warm())
 	defer cancel()
-	args := []string{"-child", line + ":" + contender, "-time", duration.String()}
+	args := []string{"-child", line.Name + ":" + contender, "-time", duration.String()}
 	if *profileDir != "" {
-		args = append(args, "-cpuprofile", filepath.Join(*profileDir, line+"-"+contender+".pprof"))
+		args = append(args, "-cpuprofile", filepath.Join(*profileDir, line.Name+"-"+contender+".pprof"))
 	}
 	cmd := exec.CommandContext(ctx, exe, args...)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if line.Namespace {
+		bench.Isolate(cmd)
+	}
 	err = cmd.Run()
 	if ctx.Err() != nil {
 		return bench.Sample{Failed: "timed out"}

@@ -1,0 +1,5 @@
+//go:build !linux
+
+package bench
+
+var forwardKernel func(*Run) float64

@@ -1,0 +1,5 @@
+//go:build !linux
+
+package bench
+
+var kernelLinks map[string]func(local, kernel string) (World, func())
