@@ -23,4 +23,17 @@ func init() {
 		Load: datagrams(64), Worlds: everyoneBut("gonet", "net.Pipe"), Value: Window.AllocsPerOp,
 		Targets: []Target{{Ours: "towpath", Limit: none}, {Ours: "towpath-plain", Limit: none}},
 	})
+	forward := Line{
+		Name: "allocs-forward", Title: "Forwarding, a frame of 64 bytes", Unit: "allocations", Terms: "Heap allocations, from the runtime's counter.",
+		LowerIsBetter: true, Rounds: 3,
+		Contenders: make(map[string]func(*Run) float64),
+		Targets:    []Target{{Ours: "towpath", Limit: none}},
+	}
+	for name, f := range map[string]func(*Run) float64{"towpath": forwardTowpath, "gvisor": forwardGvisor} {
+		forward.Contenders[name] = func(r *Run) float64 {
+			f(r)
+			return r.Notes["allocs/op"]
+		}
+	}
+	register(forward)
 }

@@ -66,6 +66,7 @@ type floodPort struct {
 	mac     wire.MAC
 	adapter *link.Adapter
 	pool    *packet.Pool
+	batch   packet.List
 	sent    int
 }
 
@@ -83,14 +84,13 @@ func (p *floodPort) Send(l *packet.List, w *link.Work) {
 
 // flood indicates each frame once.
 func (p *floodPort) flood(frames *[floodFlows][]byte) {
-	var l packet.List
 	for _, f := range frames {
 		q := p.pool.Get()
 		copy(q.Append(len(f)), f)
-		l.Push(q)
+		p.batch.Push(q)
 	}
 	w := link.NewWork(nil)
-	p.adapter.Indicate(&l, w)
+	p.adapter.Indicate(&p.batch, w)
 	w.Run()
 }
 

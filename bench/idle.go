@@ -17,6 +17,15 @@ func idleConns(world string) int {
 func init() {
 	registerIdle("idle", "TCP, an idle connection, never used", "no byte sent", 0)
 	registerIdle("idle-used", "TCP, an idle connection, used before", "1000 bytes sent each way and read", 1000)
+	register(Line{
+		Name: "idle-million", Title: "TCP, 1,000,000 idle connections between two hosts", Unit: "bytes per end",
+		Terms:         "As idle, with so many; the listening host has 64 addresses.",
+		LowerIsBetter: true, Rounds: 1,
+		Contenders: map[string]func(*Run) float64{
+			"towpath": func(r *Run) float64 { return idle(newWorld("towpath"), 1_000_000, 0, r) },
+		},
+		Targets: []Target{{Ours: "towpath", Limit: 2048}},
+	})
 }
 
 func registerIdle(name, title, use string, bytes int) {
@@ -40,6 +49,7 @@ func registerIdle(name, title, use string, bytes int) {
 }
 
 func idle(w World, conns, use int, r *Run) float64 {
+	w.MoreAddresses(1 + conns/16_000) // ports suffice for 28,000 connections to each
 	ln := w.Listen(port)
 	keep := make([]Conn, 0, 2*conns)
 	buf := make([]byte, use)
