@@ -54,6 +54,7 @@ socket:           clock
 firewall/hook:    link packet wire
 capture:          clock link packet wire
 capture/savefile: wire
+capture/dissect:  wire
 
 # Of the drivers only the loopback, of the firewall only the hooks.
 host:             clock packet wire link link/loop ip/ifaddr ip/route ip/neigh ip/frag ip/group tcp tcp/cc socket firewall/hook
