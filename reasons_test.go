@@ -50,6 +50,7 @@ ReasonEtherType        host:TestDropReasons
 ReasonARPMalformed     host:TestDropReasons
 ReasonARPSender        host:TestDropReasons
 ReasonARPNotForUs      host:TestDropReasons
+ReasonNeighborMemory   host:TestNeighborBudget
 ReasonNeighborQueue    host:TestDropNeighbors
 ReasonNeighborFailed   host:TestDropNeighbors
 ReasonNeighborRecent   host:TestDropNeighbors
@@ -64,6 +65,7 @@ ReasonIPOptions        host:TestDropReasons
 ReasonIPSourceRoute    host:TestDropReasons
 ReasonIPSource         host:TestDropReasons
 ReasonIPFragment       host:TestDropReasons
+ReasonFragMemory       host:TestFragmentBudget
 ReasonFragHeader       ip/frag:TestRules
 ReasonFragEmpty        ip/frag:TestRules
 ReasonFragLength       ip/frag:TestRules

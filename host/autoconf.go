@@ -106,7 +106,7 @@ func mergeAuto(c *config, auto *ifaddr.Auto) {
 			Metric: metricRouter, Protocol: route.RA,
 		})
 	}
-	c.addrs, c.routes = addrs, routes
+	c.addrs, c.routes, c.advice = addrs, routes, auto.Advice()
 }
 
 // publishAuto publishes what the autoconfiguration has come to.
@@ -144,6 +144,7 @@ func (ln *lane) routerAdvertIn(a *link.Adapter, p *packet.Packet, ra wire.Router
 		ln.host.neigh.Learn(ln.now, neigh.Key{Adapter: a.Index(), IP: p.Src}, neigh.News{MAC: mac, Override: true, Create: true}, &ready)
 		ln.learned(a, mac, &ready)
 	}
+	ln.host.neigh.SetTimes(a.Index(), time.Duration(ra.ReachableTime())*time.Millisecond, time.Duration(ra.RetransTimer())*time.Millisecond)
 	ln.auto.Advert(ln.now, a.Index(), p.Src, ra)
 	ln.autoArm()
 	ln.pool.Free(p)

@@ -179,3 +179,70 @@ func TestLinkLocal(t *testing.T) {
 		t.Error("ping by an adapter that is not there")
 	}
 }
+
+// TestRouterAdvice: what routers say of MTU, hop limit and neighbours is heeded.
+func TestRouterAdvice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := rawHost(t, host.Config{})
+		c, err := r.host.ListenPacket("udp6", ":0")
+		must(t, err)
+		defer c.Close()
+		send := func() (sizes []int, hops uint8) {
+			t.Helper()
+			r.take()
+			_, err := c.(*host.UDPConn).WriteToUDPAddrPort(make([]byte, 1400), netip.AddrPortFrom(them6, 9))
+			must(t, err)
+			for _, f := range r.take() {
+				ip := wire.IPv6(f[14:])
+				if n := ip.NextHeader(); wire.Ethernet(f).Type() == wire.EtherTypeIPv6 && (n == wire.ProtoUDP || n == wire.ProtoFragment) {
+					sizes, hops = append(sizes, ip.TotalLen()), ip.HopLimit()
+				}
+			}
+			return sizes, hops
+		}
+		know := func() {
+			r.send(eth6(wire.IPv6Fields{HopLimit: 255}, func(b *wire.Builder) {
+				o := make([]byte, 8)
+				wire.PutLinkAddrOption(o, wire.NDPSourceLinkAddr, themMAC)
+				b.Payload(o).PushNeighborSolicit(us6)
+			}))
+		}
+		know()
+		if sizes, hops := send(); !slices.Equal(sizes, []int{1448}) || hops != 64 {
+			t.Fatalf("before: packets of %v bytes with hop limit %d", sizes, hops)
+		}
+		announce := func(mtu uint32, hops uint8, retrans uint32) {
+			r.send(eth6(wire.IPv6Fields{HopLimit: 255, Src: theirLL, Dst: allV6}, func(b *wire.Builder) {
+				o := make([]byte, 8)
+				wire.PutMTUOption(o, mtu)
+				b.Payload(o).PushRouterAdvert(wire.RouterAdvertFields{HopLimit: hops, RetransTimer: retrans})
+			}))
+		}
+		announce(1280, 9, 100)
+		if sizes, hops := send(); len(sizes) != 2 || sizes[0] > 1280 || hops != 9 {
+			t.Errorf("after: packets of %v bytes with hop limit %d", sizes, hops)
+		}
+		announce(1279, 0, 0) // says nothing
+		if sizes, hops := send(); len(sizes) != 2 || hops != 9 {
+			t.Errorf("after nothing new: packets of %v bytes with hop limit %d", sizes, hops)
+		}
+		announce(9000, 20, 0) // more than the link has
+		if sizes, hops := send(); !slices.Equal(sizes, []int{1448}) || hops != 20 {
+			t.Errorf("with a large MTU: packets of %v bytes with hop limit %d", sizes, hops)
+		}
+		// Solicitations follow each other after the time that was announced.
+		r.take()
+		c.(*host.UDPConn).WriteToUDPAddrPort([]byte("?"), netip.AddrPortFrom(netip.MustParseAddr("fd00::77"), 9))
+		time.Sleep(250 * time.Millisecond)
+		asked := 0
+		for _, f := range r.take() {
+			if ip := wire.IPv6(f[14:]); wire.Ethernet(f).Type() == wire.EtherTypeIPv6 && ip.NextHeader() == wire.ProtoICMPv6 &&
+				wire.NeighborSolicit(ip.Payload()).Valid() && wire.NeighborSolicit(ip.Payload()).Target() == netip.MustParseAddr("fd00::77") {
+				asked++
+			}
+		}
+		if asked != 3 {
+			t.Errorf("asked %d times in 250 ms, want 3", asked)
+		}
+	})
+}

@@ -20,6 +20,8 @@ type config struct {
 
 	transports []*TransportBinding
 	set        Settings
+
+	advice map[int32]ifaddr.Advice // of routers, by adapter; nil if there is none
 }
 
 // Settings are a host's tunables, under the names Linux's sysctls have.

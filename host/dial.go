@@ -27,6 +27,10 @@ func network(name string) (proto wire.Proto, f family, err error) {
 		proto = wire.ProtoTCP
 	case base == "udp":
 		proto = wire.ProtoUDP
+	case name == "ping4":
+		proto = wire.ProtoICMP
+	case name == "ping6":
+		proto = wire.ProtoICMPv6
 	default:
 		return 0, f, net.UnknownNetworkError(name)
 	}
@@ -53,6 +57,9 @@ func canonicalName(name string) string {
 // gives none.
 func (h *Host) resolve(base, address string, f family) (ips []netip.Addr, port uint16, err error) {
 	name, service, err := net.SplitHostPort(address)
+	if base == "ping" && err != nil { // identifiers are seldom asked for
+		name, service, err = address, "", nil
+	}
 	if err != nil {
 		return nil, 0, err
 	}
@@ -121,7 +128,8 @@ func (h *Host) Dial(network, address string) (net.Conn, error) {
 }
 
 // DialContext connects to an address from this host, as net.Dialer's method
-// does. Networks are "tcp", "udp" and these with "4" or "6". The host part of
+// does. Networks are "tcp", "udp" and these with "4" or "6", and those of ping
+// sockets, see [Host.ListenPacket]. The host part of
 // the address is an IP address or a name that the host knows; names with
 // several addresses are tried in order. The connection is a *TCPConn or a
 // *UDPConn.
@@ -165,15 +173,15 @@ func (h *Host) DialContext(ctx context.Context, name, address string) (net.Conn,
 
 // dial connects to one address.
 func (h *Host) dial(ctx context.Context, name string, proto wire.Proto, to netip.AddrPort) (net.Conn, error) {
-	if proto == wire.ProtoUDP {
-		if to.Port() == 0 {
+	if proto != wire.ProtoTCP {
+		if proto == wire.ProtoUDP && to.Port() == 0 {
 			return nil, &net.OpError{Op: "dial", Net: name, Addr: net.UDPAddrFromAddrPort(to), Err: sysError("connect", syscall.EINVAL)}
 		}
 		any := netip.IPv4Unspecified()
 		if to.Addr().Is6() {
 			any = netip.IPv6Unspecified()
 		}
-		s, err := h.udpOpen(binding{addr: any, v4: to.Addr().Is4(), v6: to.Addr().Is6()}, to)
+		s, err := h.udpOpen(proto, binding{addr: any, v4: to.Addr().Is4(), v6: to.Addr().Is6()}, to)
 		if err != nil {
 			return nil, &net.OpError{Op: "dial", Net: name, Addr: net.UDPAddrFromAddrPort(to), Err: sysError("connect", err)}
 		}
@@ -334,16 +342,25 @@ func (h *Host) listenTCP(name, address string, c ListenConfig) (net.Listener, er
 
 // ListenPacket opens a datagram socket, as [net.ListenPacket] does: on "udp",
 // "udp4" or "udp6". The connection is a *UDPConn.
+//
+// On "ping4" and "ping6" it opens a ping socket (Linux: SOCK_DGRAM with
+// IPPROTO_ICMP or IPPROTO_ICMPV6), which sends echo requests and receives their
+// replies, ICMP headers included. Its port is the identifier of its echoes,
+// which it fills in as well as the checksum; the address needs no port.
 func (h *Host) ListenPacket(name, address string) (net.PacketConn, error) {
 	return h.listenUDP(name, address, ListenConfig{})
 }
 
 func (h *Host) listenUDP(name, address string, c ListenConfig) (net.PacketConn, error) {
-	b, err := h.bind(name, address, wire.ProtoUDP)
+	proto := wire.ProtoUDP
+	if p, _, err := network(name); err == nil && p != wire.ProtoTCP {
+		proto = p
+	}
+	b, err := h.bind(name, address, proto)
 	c.apply(&b)
 	var s *udpSocket
 	if err == nil {
-		s, err = h.udpOpen(b, netip.AddrPort{})
+		s, err = h.udpOpen(proto, b, netip.AddrPort{})
 	}
 	if err != nil {
 		e := &net.OpError{Op: "listen", Net: name, Err: sysError("bind", err)}

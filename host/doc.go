@@ -52,12 +52,10 @@
 //
 // # Memory
 //
-// A host counts what its sockets and their queues hold against
-// Settings.MemoryMax and refuses with a reason beyond it; reassembly,
-// neighbours, path MTUs, groups, handshakes and TIME-WAIT have bounds of their
-// own.
+// A host counts what its sockets, reassembly and neighbour queues hold against
+// Settings.MemoryMax and refuses with a reason beyond it; path MTUs, groups,
+// handshakes and TIME-WAIT have bounds of their own.
 //
-// Limits: no policy rules, multipath, redirects, source-filtered groups, raw or
-// ping sockets; multicast is not looped back to its sender's own host; the MTU
-// and hop limit that routers announce are not taken.
+// Limits: no policy rules, multipath, redirects, source-filtered groups or raw
+// sockets.
 package host

@@ -10,6 +10,10 @@ import (
 // reassemble takes a fragment for us and returns the packet it completes, nil
 // while there is none.
 func (ln *lane) reassemble(a *link.Adapter, p *packet.Packet) *packet.Packet {
+	if ln.host.mem.exceeded(int64(p.Footprint()), ln.conf.set.MemoryMax) {
+		ln.drop(p, packet.ReasonFragMemory)
+		return nil
+	}
 	o := ln.host.frags.Add(ln.now, p, nil, (*fragSender)(ln))
 	ln.scheduleLazily(&ln.fragTimer, ln.host.frags.Deadline())
 	switch {

@@ -78,7 +78,9 @@ func New(c Config) *Host {
 		crand.Read(b[:])
 		h.seed = [2]uint64{binary.LittleEndian.Uint64(b[:]), binary.LittleEndian.Uint64(b[8:])}
 	}
-	h.frags = frag.New(frag.Config{})
+	charge := func(n int) { h.mem.add(int64(n)) }
+	h.frags = frag.New(frag.Config{Charge: charge})
+	h.neigh.Charge = charge
 	var secret [32]byte
 	binary.LittleEndian.PutUint64(secret[:], h.seed[0])
 	binary.LittleEndian.PutUint64(secret[8:], h.seed[1])

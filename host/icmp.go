@@ -96,7 +96,7 @@ func (ln *lane) icmpError(in *link.Adapter, p *packet.Packet, c icmpCause) {
 		wire.PutICMP(e.Push(wire.ICMPLen), uint8(c.type4), c.code4, 0, c.rest)
 		e.Proto = wire.ProtoICMP
 	}
-	e.Src, e.Dst, e.TTL = src, p.Src, ln.conf.set.TTL
+	e.Src, e.Dst, e.TTL = src, p.Src, ln.ttl(&d, p.Src)
 	ln.icmpOut(e, &d)
 }
 
@@ -210,7 +210,7 @@ func (ln *lane) echoIn(a *link.Adapter, p *packet.Packet, reply uint8) {
 	}
 	p.Head()[0] = reply
 	p.Src, p.Dst = d.src, p.Src
-	p.TTL, p.Checksum, p.Mark, p.Ingress = ln.conf.set.TTL, packet.ChecksumNone, 0, 0
+	p.TTL, p.Checksum, p.Mark, p.Ingress = ln.ttl(&d, p.Dst), packet.ChecksumNone, 0, 0
 	ln.icmpOut(p, &d)
 }
 
@@ -335,6 +335,7 @@ func (ln *lane) senderError(q *quoted, c icmpCause) bool {
 			w.fail(ln, c.errno)
 			return true
 		}
+		return ln.udpError(q, c)
 	default:
 		if b := ln.conf.transport(q.proto); b != nil {
 			b.t.Error(&TransportContext{ln, b, nil}, q.src, q.dst, c.errno, q.header)

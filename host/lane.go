@@ -53,6 +53,7 @@ type lane struct {
 	autoTimer   clock.Entry
 	autoChanged bool // publish after unlocking
 	icmpTokens  tokens
+	unlooped    bool // what is sent to groups is not looped back
 
 	drops  packet.Counters
 	stats  Stats

@@ -83,6 +83,13 @@ func (c *UDPConn) SetTTL(ttl uint8) error { return c.set(func(s *udpSocket) { s.
 // SetTOS sets the type of service or traffic class of what is sent.
 func (c *UDPConn) SetTOS(tos uint8) error { return c.set(func(s *udpSocket) { s.tos = tos }) }
 
+// SetMulticastLoopback says whether what is sent to groups that this host is
+// part of comes to its own sockets too, as it does by default (Linux:
+// IP_MULTICAST_LOOP).
+func (c *UDPConn) SetMulticastLoopback(on bool) error {
+	return c.set(func(s *udpSocket) { s.noLoop = !on })
+}
+
 // set changes what the lane guards.
 func (c *UDPConn) set(f func(s *udpSocket)) error {
 	ln := c.s.lane
@@ -104,8 +111,12 @@ type datagram struct {
 }
 
 func datagramOf(p *packet.Packet) datagram {
+	var port uint16
+	if p.Proto == wire.ProtoUDP {
+		port = wire.UDP(p.From(p.Transport)).SrcPort()
+	}
 	return datagram{
-		from: netip.AddrPortFrom(p.Src, wire.UDP(p.From(p.Transport)).SrcPort()),
+		from: netip.AddrPortFrom(p.Src, port),
 		to:   p.Dst, ingress: p.Ingress, ttl: p.TTL, tos: p.TOS,
 	}
 }

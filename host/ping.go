@@ -93,6 +93,20 @@ func (h *Host) ping(ctx context.Context, addr netip.Addr, o PingOptions) (PingRe
 	}
 }
 
+// echoSeq returns the sequence number of an echo request that a ping socket is
+// to send: its first eight bytes are an ICMP header, of which identifier and
+// checksum are filled in later. It reports false for any other message.
+func echoSeq(proto wire.Proto, b []byte) (seq uint16, ok bool) {
+	want := uint8(wire.ICMPv4EchoRequest)
+	if proto == wire.ProtoICMPv6 {
+		want = uint8(wire.ICMPv6EchoRequest)
+	}
+	if len(b) < wire.ICMPLen || b[0] != want || b[1] != 0 {
+		return 0, false
+	}
+	return wire.ICMPv4(b).Seq(), true
+}
+
 // pingOut sends w's echo request under a free identifier.
 func (ln *lane) pingOut(w *pingWait, addr netip.Addr, o PingOptions) (id uint16, err error) {
 	if ln.closed {
@@ -120,7 +134,7 @@ func (ln *lane) pingOut(w *pingWait, addr netip.Addr, o PingOptions) (id uint16,
 	if len(ln.pings) > 60000 {
 		return 0, syscall.ENOBUFS
 	}
-	for ln.pingID++; ln.pings[ln.pingID] != nil; ln.pingID++ {
+	for ln.pingID++; ln.pings[ln.pingID] != nil || ln.ports.echoes[0][ln.pingID] != nil || ln.ports.echoes[1][ln.pingID] != nil; ln.pingID++ {
 	}
 	id = ln.pingID
 	ln.pings[id] = w
@@ -136,7 +150,7 @@ func (ln *lane) pingOut(w *pingWait, addr netip.Addr, o PingOptions) (id uint16,
 		t, p.Proto = uint8(wire.ICMPv6EchoRequest), wire.ProtoICMPv6
 	}
 	wire.PutICMP(p.Push(wire.ICMPLen), t, 0, 0, wire.ICMPEcho(id, o.Seq))
-	p.Src, p.Dst, p.TTL = d.src, addr, ln.conf.set.TTL
+	p.Src, p.Dst, p.TTL = d.src, addr, ln.ttl(&d, addr)
 	if o.TTL != 0 {
 		p.TTL = o.TTL
 	}
@@ -148,6 +162,13 @@ func (ln *lane) pingOut(w *pingWait, addr netip.Addr, o PingOptions) (id uint16,
 // echoReplyIn gives an echo reply to whoever asked.
 func (ln *lane) echoReplyIn(p *packet.Packet, id, seq uint16) {
 	w := ln.pings[id]
+	if w == nil {
+		if s := ln.ports.echo(p.Proto, p.Dst, p.Src, id); s != nil {
+			p.Data = p.Transport // the whole message is the payload
+			s.deliver(ln, p)
+			return
+		}
+	}
 	if w == nil || w.done || w.seq != seq || w.to != p.Src && !w.to.IsMulticast() {
 		ln.drop(p, packet.ReasonEchoUnasked)
 		return

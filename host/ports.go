@@ -3,6 +3,7 @@ package host
 import (
 	"encoding/binary"
 	"net/netip"
+	"slices"
 
 	"github.com/towpath/towpath/wire"
 )
@@ -52,7 +53,8 @@ func (b *binding) score(dst netip.Addr) int {
 type portTable struct {
 	listeners map[uint16][]*tcpListener
 	datagrams map[uint16][]*udpSocket
-	next      uint32 // where the search for a free port begins
+	echoes    [2]map[uint16][]*udpSocket // ping sockets by identifier: ICMP, ICMPv6
+	next      uint32                     // where the search for a free port begins
 }
 
 func (t *portTable) init() {
@@ -71,7 +73,46 @@ func (t *portTable) listener(dst netip.Addr, port uint16, hash uint32) *tcpListe
 // bound to the address, then those bound to any. Among sockets that share a
 // port the source decides (Linux: SO_REUSEPORT).
 func (t *portTable) datagram(dst, src netip.Addr, dstPort, srcPort uint16) *udpSocket {
-	list := t.datagrams[dstPort]
+	return bestDatagram(t.datagrams[dstPort], dst, src, srcPort)
+}
+
+// echo finds the ping socket for an echo reply.
+func (t *portTable) echo(proto wire.Proto, dst, src netip.Addr, id uint16) *udpSocket {
+	return bestDatagram((*t.chains(proto))[id], dst, src, 0)
+}
+
+// chains are the sockets of UDP, or the ping sockets of ICMP or ICMPv6.
+func (t *portTable) chains(proto wire.Proto) *map[uint16][]*udpSocket {
+	switch proto {
+	case wire.ProtoICMP:
+		return &t.echoes[0]
+	case wire.ProtoICMPv6:
+		return &t.echoes[1]
+	}
+	return &t.datagrams
+}
+
+func (t *portTable) add(s *udpSocket) {
+	m := t.chains(s.proto)
+	if *m == nil {
+		*m = make(map[uint16][]*udpSocket)
+	}
+	port := s.binding.port
+	(*m)[port] = append((*m)[port], s)
+}
+
+func (t *portTable) remove(s *udpSocket) {
+	m := *t.chains(s.proto)
+	port := s.binding.port
+	rest := slices.DeleteFunc(m[port], func(o *udpSocket) bool { return o == s })
+	if len(rest) == 0 {
+		delete(m, port)
+	} else {
+		m[port] = rest
+	}
+}
+
+func bestDatagram(list []*udpSocket, dst, src netip.Addr, srcPort uint16) *udpSocket {
 	return best(list, spread(src, srcPort), func(s *udpSocket) int {
 		n := s.binding.score(dst)
 		if n > 0 && s.remote.IsValid() {
@@ -138,7 +179,7 @@ func (t *portTable) free(proto wire.Proto, b *binding) bool {
 		}
 		return true
 	}
-	for _, s := range t.datagrams[b.port] {
+	for _, s := range (*t.chains(proto))[b.port] {
 		if s.binding.conflicts(b, true) {
 			return false
 		}

@@ -126,10 +126,27 @@ func (ln *lane) mtu(d *dst, ip netip.Addr) int {
 		d.pmtuGen = gen
 		d.pmtu = ln.host.pmtu.Lookup(ip)
 	}
-	if d.pmtu != 0 && d.pmtu < d.out.MTU() {
+	mtu := d.out.MTU()
+	if ln.conf.advice != nil && ip.Is6() {
+		if a := ln.conf.advice[d.out.Index()]; a.MTU != 0 {
+			mtu = min(mtu, a.MTU)
+		}
+	}
+	if d.pmtu != 0 && d.pmtu < mtu {
 		return d.pmtu
 	}
-	return d.out.MTU()
+	return mtu
+}
+
+// ttl is what packets to ip leave with: of IPv6, what the link's routers say
+// (RFC 4861 §6.3.4).
+func (ln *lane) ttl(d *dst, ip netip.Addr) uint8 {
+	if ln.conf.advice != nil && ip.Is6() {
+		if a := ln.conf.advice[d.out.Index()]; a.HopLimit != 0 {
+			return a.HopLimit
+		}
+	}
+	return ln.conf.set.TTL
 }
 
 // ipOut sends a packet made here: p begins with its transport header and has
@@ -184,11 +201,32 @@ func (ln *lane) postroute(p *packet.Packet, d *dst) {
 	} else if n < 0 {
 		p.Push(-n) // deliver or a judge pulled the IP header; it is still there
 	}
+	if p.Ingress == 0 && !ln.unlooped && (p.Dst.IsMulticast() || p.Dst.Is4() && ln.isBroadcast4(d.out, p.Dst)) {
+		ln.loopBack(p, d.out)
+	}
 	if mtu := ln.mtu(d, p.Dst); ipLen(p) > mtu && fragmentable(p) {
 		ln.fragmentOut(p, d, mtu)
 		return
 	}
 	ln.linkOut(p, d)
+}
+
+// loopBack gives a packet that leaves to a group or network of which this host
+// is part to its own sockets too (RFC 1112 §6.1; Linux: IP_MULTICAST_LOOP).
+// What is sent in answer is not looped back again.
+func (ln *lane) loopBack(p *packet.Packet, out *link.Adapter) {
+	if out.Capabilities().Loopback || p.Dst.IsMulticast() && !ln.inGroup(out, p) {
+		return
+	}
+	c := p.Clone()
+	c.Ingress, c.Flow, c.Link = out.Index(), nil, c.Net
+	ln.unlooped = true
+	ln.ipIn(out, c)
+	ln.unlooped = false
+}
+
+func (ln *lane) isBroadcast4(a *link.Adapter, ip netip.Addr) bool {
+	return ip == broadcast4 || ln.conf.addrs.Broadcast(a.Index(), ip)
 }
 
 // linkOut puts the link header in front and the frame on this hold's output.
@@ -245,6 +283,10 @@ func (ln *lane) resolve(p *packet.Packet, d *dst) (mac wire.MAC, ok bool) {
 			ln.drop(p, packet.ReasonNeighborTable)
 			return mac, false
 		}
+	}
+	if d.entry.Unknown() && ln.host.mem.exceeded(int64(p.Footprint()), ln.conf.set.MemoryMax) {
+		ln.drop(p, packet.ReasonNeighborMemory)
+		return mac, false
 	}
 	mac, ok = ln.host.neigh.Resolve(ln.now, d.entry, p, (*neighSender)(ln))
 	ln.scheduleLazily(&ln.neighTimer, ln.host.neigh.Deadline())

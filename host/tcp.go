@@ -79,7 +79,7 @@ func (ln *lane) tcpReply(r, p *packet.Packet) {
 
 // segmentOut adds the pseudo-header's checksum to a segment and sends it.
 func (ln *lane) segmentOut(p *packet.Packet, d *dst) {
-	p.Proto, p.TTL = wire.ProtoTCP, ln.conf.set.TTL
+	p.Proto, p.TTL = wire.ProtoTCP, ln.ttl(d, p.Dst)
 	wire.TCP(p.Head()).SetChecksum(wire.Fold(wire.PseudoSum(p.Src, p.Dst, wire.ProtoTCP, p.Len())))
 	p.Checksum, p.CsumOffset = packet.ChecksumPartial, 16
 	ln.ipOut(p, d)

@@ -2,7 +2,6 @@ package host
 
 import (
 	"net/netip"
-	"slices"
 	"sync"
 	"syscall"
 
@@ -89,10 +88,12 @@ func udpChecksumOK(p *packet.Packet, udp wire.UDP) bool {
 // lane's: who receives need not take the lane.
 type udpSocket struct {
 	lane    *lane
+	proto   wire.Proto // UDP; ICMP or ICMPv6 of a ping socket, whose port is the identifier of its echoes
 	binding binding
 	local   netip.AddrPort // as bound: the address may be unspecified
 	remote  netip.AddrPort // valid if connected
 	bcast   bool           // Linux: SO_BROADCAST
+	noLoop  bool           // not IP_MULTICAST_LOOP
 	scope   int32          // adapter of a link-local peer
 	ttl     uint8          // of what is sent; 0: the host's
 	tos     uint8
@@ -138,7 +139,7 @@ func (s *udpSocket) deliver(ln *lane, p *packet.Packet) {
 
 // udpOpen makes a socket. A zero port in local means an ephemeral one; a valid
 // remote connects it.
-func (h *Host) udpOpen(b binding, remote netip.AddrPort) (*udpSocket, error) {
+func (h *Host) udpOpen(proto wire.Proto, b binding, remote netip.AddrPort) (*udpSocket, error) {
 	ln := &h.lane
 	ln.lock()
 	defer ln.unlock(nil)
@@ -148,7 +149,7 @@ func (h *Host) udpOpen(b binding, remote netip.AddrPort) (*udpSocket, error) {
 	if h.mem.exceeded(udpSocketCost, ln.conf.set.MemoryMax) {
 		return nil, syscall.ENOBUFS
 	}
-	s := &udpSocket{lane: ln, binding: b, remote: remote, limit: ln.conf.set.UDPRcvBuf}
+	s := &udpSocket{lane: ln, proto: proto, binding: b, remote: remote, limit: ln.conf.set.UDPRcvBuf}
 	if remote.IsValid() {
 		var d dst
 		ip, scope, e := ln.unzone(remote.Addr())
@@ -156,6 +157,9 @@ func (h *Host) udpOpen(b binding, remote netip.AddrPort) (*udpSocket, error) {
 			return nil, e
 		}
 		s.remote = netip.AddrPortFrom(ip, remote.Port())
+		if proto != wire.ProtoUDP {
+			s.remote = netip.AddrPortFrom(ip, 0) // echoes have no port there
+		}
 		s.scope = scope
 		if e := ln.routeFrom(&d, ip, scope, b.addr); e != 0 {
 			return nil, e
@@ -172,17 +176,17 @@ func (h *Host) udpOpen(b binding, remote netip.AddrPort) (*udpSocket, error) {
 		s.binding.port = ln.ephemeral(func(port uint16) bool {
 			try := s.binding
 			try.port = port
-			return ln.ports.free(wire.ProtoUDP, &try)
+			return ln.ports.free(proto, &try) && (proto == wire.ProtoUDP || ln.pings[port] == nil)
 		})
 	}
-	if s.binding.port == 0 || !ln.ports.free(wire.ProtoUDP, &s.binding) {
+	if s.binding.port == 0 || !ln.ports.free(proto, &s.binding) {
 		return nil, syscall.EADDRINUSE
 	}
 	s.local = netip.AddrPortFrom(s.binding.addr, s.binding.port)
-	if e := ln.judgeSocket(hook.SocketBind, wire.ProtoUDP, s.local, remote); e != 0 {
+	if e := ln.judgeSocket(hook.SocketBind, proto, s.local, remote); e != 0 {
 		return nil, e
 	}
-	ln.ports.datagrams[s.binding.port] = append(ln.ports.datagrams[s.binding.port], s)
+	ln.ports.add(s)
 	ln.sockets[s] = struct{}{}
 	h.mem.add(udpSocketCost)
 	return s, nil
@@ -217,13 +221,21 @@ func (s *udpSocket) send(b []byte, to netip.AddrPort, info *PacketInfo) error {
 	if len(b) > packet.SizeMax-wire.UDPLen {
 		return syscall.EMSGSIZE
 	}
+	var seq uint16
+	if s.proto != wire.ProtoUDP {
+		var ok bool
+		if seq, ok = echoSeq(s.proto, b); !ok {
+			return syscall.EINVAL
+		}
+		b = b[wire.ICMPLen:]
+	}
 	var p *packet.Packet
 	if len(b) > packet.SmallChunk { // copied before the lane is locked
 		p = packet.Get()
 		p.AppendBytes(b)
 	}
 	ln.lock()
-	err := s.sendLocked(ln, &p, b, to, info)
+	err := s.sendLocked(ln, &p, b, seq, to, info)
 	if err != nil && p != nil {
 		ln.pool.Free(p)
 	}
@@ -231,7 +243,7 @@ func (s *udpSocket) send(b []byte, to netip.AddrPort, info *PacketInfo) error {
 	return err
 }
 
-func (s *udpSocket) sendLocked(ln *lane, pp **packet.Packet, b []byte, to netip.AddrPort, info *PacketInfo) error {
+func (s *udpSocket) sendLocked(ln *lane, pp **packet.Packet, b []byte, seq uint16, to netip.AddrPort, info *PacketInfo) error {
 	s.mu.Lock()
 	err := s.err
 	s.err = nil
@@ -262,11 +274,11 @@ func (s *udpSocket) sendLocked(ln *lane, pp **packet.Packet, b []byte, to netip.
 		}
 		*pp = p
 	}
-	size := wire.UDPLen + len(b)
+	size := wire.UDPLen + len(b) // an ICMP header is as long
 	if ip.Is4() && wire.IPv4Len+size > packet.SizeMax || size > packet.SizeMax {
 		return syscall.EMSGSIZE
 	}
-	p.Proto, p.Src, p.Dst, p.TTL, p.TOS = wire.ProtoUDP, s.way.src, ip.WithZone(""), ln.conf.set.TTL, s.tos
+	p.Proto, p.Src, p.Dst, p.TTL, p.TOS = s.proto, s.way.src, ip.WithZone(""), ln.ttl(&s.way, ip), s.tos
 	switch {
 	case s.ttl != 0:
 		p.TTL = s.ttl
@@ -278,12 +290,24 @@ func (s *udpSocket) sendLocked(ln *lane, pp **packet.Packet, b []byte, to netip.
 			return err
 		}
 	}
+	if s.proto != wire.ProtoUDP {
+		t := uint8(wire.ICMPv4EchoRequest)
+		if s.proto == wire.ProtoICMPv6 {
+			t = uint8(wire.ICMPv6EchoRequest)
+		}
+		wire.PutICMP(p.Push(wire.ICMPLen), t, 0, 0, wire.ICMPEcho(s.local.Port(), seq))
+		*pp = nil
+		ln.icmpOut(p, &s.way)
+		return nil
+	}
 	pseudo := wire.Fold(wire.PseudoSum(p.Src, p.Dst, wire.ProtoUDP, size))
 	wire.PutUDP(p.Push(wire.UDPLen), s.local.Port(), to.Port(), size, pseudo)
 	p.Checksum, p.CsumOffset = packet.ChecksumPartial, 6
 	p.Data = p.Start() + wire.UDPLen
 	*pp = nil
+	ln.unlooped = s.noLoop
 	ln.ipOut(p, &s.way)
+	ln.unlooped = false
 	return nil
 }
 
@@ -313,7 +337,7 @@ func (s *udpSocket) connectTo(ln *lane, to netip.Addr) syscall.Errno {
 		return e
 	}
 	s.to = to
-	return ln.judgeSocket(hook.SocketSendNewPeer, wire.ProtoUDP, s.local, netip.AddrPortFrom(ip, 0))
+	return ln.judgeSocket(hook.SocketSendNewPeer, s.proto, s.local, netip.AddrPortFrom(ip, 0))
 }
 
 // isBroadcast reports whether ip is a broadcast address of one of our networks.
@@ -396,16 +420,10 @@ func (s *udpSocket) isClosed() bool {
 }
 
 func (s *udpSocket) closeLocked(ln *lane) {
-	ln.judgeSocket(hook.SocketClose, wire.ProtoUDP, s.local, s.remote)
+	ln.judgeSocket(hook.SocketClose, s.proto, s.local, s.remote)
 	delete(ln.sockets, s)
 	s.leaveGroups(ln)
-	port := s.binding.port
-	rest := slices.DeleteFunc(ln.ports.datagrams[port], func(o *udpSocket) bool { return o == s })
-	if len(rest) == 0 {
-		delete(ln.ports.datagrams, port)
-	} else {
-		ln.ports.datagrams[port] = rest
-	}
+	ln.ports.remove(s)
 	ln.wheel.Cancel(&s.rd.Timer)
 	s.mu.Lock()
 	s.closed = true
@@ -443,7 +461,12 @@ func (s *udpSocket) setReadDeadline(ln *lane, at clockInstant) {
 // udpError tells a socket of an ICMP error about a datagram it sent. Only
 // connected sockets hear of them, as on Linux.
 func (ln *lane) udpError(q *quoted, c icmpCause) bool {
-	s := ln.ports.datagram(q.src, q.dst, q.srcPort, q.dstPort)
+	var s *udpSocket
+	if q.proto == wire.ProtoUDP {
+		s = ln.ports.datagram(q.src, q.dst, q.srcPort, q.dstPort)
+	} else {
+		s = ln.ports.echo(q.proto, q.src, q.dst, uint16(q.seq>>16))
+	}
 	if s == nil {
 		return false
 	}

@@ -173,8 +173,7 @@ func (a *Adapter) RemoveTap(t Tap) {
 // Indicate takes a batch that the driver has received and passes it up: taps,
 // filters, protocols.
 func (a *Adapter) Indicate(l *packet.List, w *Work) {
-	if !a.up.Load() {
-		a.Drop(l, packet.ReasonAdapterDownIn)
+	if a.downIn(l) {
 		return
 	}
 	var n, bytes uint64
@@ -193,6 +192,16 @@ func (a *Adapter) Indicate(l *packet.List, w *Work) {
 		return
 	}
 	a.deliver(l, w)
+}
+
+// downIn drops what comes in while the adapter is down, and reports whether it
+// is.
+func (a *Adapter) downIn(l *packet.List) bool {
+	if a.up.Load() {
+		return false
+	}
+	a.Drop(l, packet.ReasonAdapterDownIn)
+	return true
 }
 
 func (a *Adapter) tap(taps []Tap, dir Direction, l *packet.List) {

@@ -25,7 +25,9 @@ func (m *FilterModule) Indicate(l *packet.List, w *Work) {
 		up.filter.Receive(l, w)
 		return
 	}
-	m.adapter.deliver(l, w)
+	if !m.adapter.downIn(l) {
+		m.adapter.deliver(l, w)
+	}
 }
 
 // Send passes a batch on downwards. A filter may call it within its own Send

@@ -345,10 +345,11 @@ func (p *Packet) Bytes() []byte {
 }
 
 // Clone returns a packet with the same bytes and facts: the head is copied,
-// the chunks are shared.
+// the chunks are shared. A trace goes on with p alone.
 func (p *Packet) Clone() *Packet {
 	c := Get()
 	c.copyFacts(p)
+	c.Trace = nil
 	c.off, c.end = p.off, p.end
 	copy(c.head[:p.end], p.head[:p.end]) // pulled headers too
 	for i := range p.frags[:p.nfrags] {

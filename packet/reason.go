@@ -45,6 +45,7 @@ const (
 	ReasonARPMalformed     // ARP that is short or not Ethernet/IPv4
 	ReasonARPSender        // ARP with a sender that cannot be one
 	ReasonARPNotForUs      // ARP for somebody else's address
+	ReasonNeighborMemory   // waiting for a neighbour, beyond the host's memory budget
 	ReasonNeighborQueue    // queue of packets waiting for a neighbour full
 	ReasonNeighborFailed   // neighbour did not answer
 	ReasonNeighborRecent   // neighbour did not answer a moment ago
@@ -61,6 +62,7 @@ const (
 	ReasonIPSourceRoute    // IPv4 source route (RFC 7126)
 	ReasonIPSource         // source address that cannot be one
 	ReasonIPFragment       // fragment, where reassembly does not happen
+	ReasonFragMemory       // fragment beyond the host's memory budget
 	ReasonFragHeader       // first fragment without the whole header chain (RFC 7112)
 	ReasonFragEmpty        // fragment without payload
 	ReasonFragLength       // fragment, not the last, whose length is no multiple of 8
@@ -209,6 +211,7 @@ var reasonText = [ReasonCount]string{
 	ReasonARPMalformed:        "arp malformed",
 	ReasonARPSender:           "arp sender invalid",
 	ReasonARPNotForUs:         "arp not for us",
+	ReasonNeighborMemory:      "neighbour queue beyond memory budget",
 	ReasonNeighborQueue:       "neighbour queue full",
 	ReasonNeighborFailed:      "neighbour unreachable",
 	ReasonNeighborRecent:      "neighbour unreachable still",
@@ -223,6 +226,7 @@ var reasonText = [ReasonCount]string{
 	ReasonIPSourceRoute:       "ip source route",
 	ReasonIPSource:            "ip source invalid",
 	ReasonIPFragment:          "ip fragment not reassembled",
+	ReasonFragMemory:          "ip fragment beyond memory budget",
 	ReasonFragHeader:          "ip fragment header incomplete",
 	ReasonFragEmpty:           "ip fragment empty",
 	ReasonFragLength:          "ip fragment length odd",

@@ -33,6 +33,9 @@ type Config struct {
 	MemoryMax          int           // bytes
 	EntriesMax         int           // datagrams
 	Timeout4, Timeout6 time.Duration // from a datagram's first fragment to come
+	// Charge, if set, is told how many more bytes are in use, or fewer. It is
+	// called under the table's lock.
+	Charge func(bytes int)
 }
 
 // A Sender takes what a table gives up. Its methods are called without the
@@ -76,8 +79,9 @@ type Table struct {
 	spareSrc  *source // likewise, linked by next
 	spareSrcs int
 
-	memoryMax, entriesMax             int // (c)
-	memorySourceMax, entriesSourceMax int // (c)
+	memoryMax, entriesMax             int             // (c)
+	memorySourceMax, entriesSourceMax int             // (c)
+	told                              func(bytes int) // (c) Config.Charge
 	timeout                           [2]time.Duration
 }
 
@@ -100,6 +104,7 @@ func New(c Config) *Table {
 		datagrams:        make(map[key]*datagram),
 		sources:          make(map[sourceKey]*source),
 		memoryMax:        c.MemoryMax,
+		told:             c.Charge,
 		entriesMax:       c.EntriesMax,
 		memorySourceMax:  c.MemoryMax / sourceShare,
 		entriesSourceMax: max(1, c.EntriesMax/sourceShare),
@@ -253,6 +258,9 @@ func (t *Table) charge(d *datagram, n int) {
 	d.memory += n
 	d.src.memory += n
 	t.memory += n
+	if t.told != nil {
+		t.told(n)
+	}
 }
 
 // remove takes an entry out of the table.

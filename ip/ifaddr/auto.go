@@ -21,6 +21,8 @@ const (
 	routersMax      = 16              // default routers of one adapter
 	prefixesMax     = 32              // on-link prefixes of one adapter
 
+	mtuMin, mtuMax = 1280, 65535 // RFC 8200 §5; larger is no news
+
 	never = time.Duration(1<<63 - 1)
 )
 
@@ -75,6 +77,14 @@ type autoLink struct {
 	id       [8]byte // interface identifier
 	solicits int     // router solicitations still to send
 	at       time.Duration
+	advice   Advice
+}
+
+// Advice is what routers say of how to send on a link (RFC 4861 §6.3.4); zero
+// fields say nothing.
+type Advice struct {
+	MTU      int   // bytes, at least 1280
+	HopLimit uint8 // of packets made here
 }
 
 type autoAddr struct {
@@ -169,6 +179,20 @@ func (a *Auto) Routers() []Router { return slices.Clone(a.routers) }
 // Prefixes returns the networks that routers say are on links.
 func (a *Auto) Prefixes() []Prefix { return slices.Clone(a.prefixes) }
 
+// Advice returns what routers say of links, by adapter; nil if nothing.
+func (a *Auto) Advice() map[int32]Advice {
+	var all map[int32]Advice
+	for _, l := range a.links {
+		if l.advice != (Advice{}) {
+			if all == nil {
+				all = make(map[int32]Advice)
+			}
+			all[l.adapter] = l.advice
+		}
+	}
+	return all
+}
+
 // Taken tells that a message shows somebody else to have or to want an address
 // on an adapter. It reports whether that was being probed, and so is gone.
 func (a *Auto) Taken(adapter int32, ip netip.Addr) bool {
@@ -192,7 +216,13 @@ func (a *Auto) Advert(now time.Duration, adapter int32, from netip.Addr, ra wire
 	}
 	l.solicits, l.at = 0, never // somebody is there
 	a.router(now, Router{Adapter: adapter, IP: from}, seconds(uint32(ra.Lifetime())))
+	if n := ra.HopLimit(); n != 0 {
+		l.advice.HopLimit = n
+	}
 	for o := ra.Options(); len(o) > 0; o = o.Next() {
+		if n, ok := o.MTU(); ok && n >= mtuMin && n <= mtuMax {
+			l.advice.MTU = int(n)
+		}
 		if p, ok := o.PrefixInfo(); ok {
 			a.prefix(now, l, p)
 		}

@@ -48,8 +48,12 @@ const (
 	DelayTime      = 5 * time.Second
 	solicitsMax    = 3
 	queueMax       = 101         // packets waiting for one neighbour
+	queueBytes     = 212992      // their footprint (Linux: unres_qlen_bytes)
 	failedTime     = time.Second // how long a failure is remembered
 	EntriesDefault = 1024
+
+	reachableMax = time.Hour             // RFC 4861 §6.2.1
+	retransMin   = 10 * time.Millisecond // lest a router's word makes a storm
 )
 
 // State of an entry.
@@ -99,6 +103,7 @@ type Entry struct {
 	deadline time.Duration // of the state, Never if it has none
 	tries    int
 	queue    packet.List
+	waiting  int // footprint of queue
 
 	older, newer *Entry // in the order of use
 }
@@ -117,6 +122,48 @@ func (e *Entry) MAC(now time.Duration) (mac wire.MAC, ok bool) {
 	}
 	return unpack(v), true
 }
+
+// times are what routers say of neighbours on a link; 0: nothing.
+type times struct{ reachable, retrans time.Duration }
+
+// SetTimes says for how long a neighbour on an adapter counts as reachable once
+// that was confirmed, and after how long solicitations are repeated (RFC 4861
+// §6.3.4); 0 leaves what was said before. It concerns IPv6 only.
+func (c *Cache) SetTimes(adapter int32, reachable, retrans time.Duration) {
+	if reachable <= 0 && retrans <= 0 {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	t := c.times[adapter]
+	if reachable > 0 {
+		t.reachable = min(reachable, reachableMax)
+	}
+	if retrans > 0 {
+		t.retrans = max(retrans, retransMin)
+	}
+	if c.times == nil {
+		c.times = make(map[int32]times)
+	}
+	c.times[adapter] = t
+}
+
+func (c *Cache) reachableTime(k Key) time.Duration {
+	if t := c.times[k.Adapter].reachable; t > 0 && k.IP.Is6() {
+		return t
+	}
+	return ReachableTime
+}
+
+func (c *Cache) retransTime(k Key) time.Duration {
+	if t := c.times[k.Adapter].retrans; t > 0 && k.IP.Is6() {
+		return t
+	}
+	return RetransTime
+}
+
+// Unknown reports whether no address is known: packets have to wait.
+func (e *Entry) Unknown() bool { return e.mac.Load() == 0 }
 
 // Gone reports whether the entry has left the cache.
 func (e *Entry) Gone() bool { return e.gone.Load() }
@@ -140,6 +187,12 @@ type Cache struct {
 	limit          int
 	idle           int           // entries in FAILED and INCOMPLETE
 	next           time.Duration // earliest deadline, or earlier
+
+	times map[int32]times // of adapters whose routers have said
+
+	// Charge, if set, is told how many more bytes wait in queues, or fewer. It
+	// is called under the cache's lock.
+	Charge func(bytes int)
 }
 
 // New returns an empty cache of at most limit entries; 0 means EntriesDefault.
@@ -272,24 +325,48 @@ func (c *Cache) Resolve(now time.Duration, e *Entry, p *packet.Packet, s Sender)
 		}
 		c.setState(e, Incomplete)
 		e.tries = 1
-		c.set(e, now+RetransTime)
+		c.set(e, now+c.retransTime(e.key))
 		src := p.Src
-		e.queue.Push(p)
+		c.push(e, p)
 		c.mu.Unlock()
 		s.Solicit(e.key, wire.MAC{}, src)
 		return mac, false
 	}
 	// INCOMPLETE: keep the newest (RFC 4861 §7.2.2, RFC 1122 §2.3.2.2).
-	var dropped *packet.Packet
-	if e.queue.Len() >= queueMax {
-		dropped = e.queue.Pop()
+	var dropped packet.List
+	for e.queue.Len() >= queueMax || !e.queue.Empty() && e.waiting+p.Footprint() > queueBytes {
+		dropped.Push(c.pop(e))
 	}
-	e.queue.Push(p)
+	c.push(e, p)
 	c.mu.Unlock()
-	if dropped != nil {
-		s.Unresolved(e.key, dropped, packet.ReasonNeighborQueue)
+	for p := dropped.Pop(); p != nil; p = dropped.Pop() {
+		s.Unresolved(e.key, p, packet.ReasonNeighborQueue)
 	}
 	return mac, false
+}
+
+// push, pop and take keep an entry's queue and tell what it holds.
+func (c *Cache) push(e *Entry, p *packet.Packet) {
+	e.queue.Push(p)
+	c.charge(e, p.Footprint())
+}
+
+func (c *Cache) pop(e *Entry) *packet.Packet {
+	p := e.queue.Pop()
+	c.charge(e, -p.Footprint())
+	return p
+}
+
+func (c *Cache) take(e *Entry, to *packet.List) {
+	to.Append(&e.queue)
+	c.charge(e, -e.waiting)
+}
+
+func (c *Cache) charge(e *Entry, n int) {
+	e.waiting += n
+	if c.Charge != nil && n != 0 {
+		c.Charge(n)
+	}
 }
 
 // delay begins the time in which an upper layer may confirm a stale entry.
@@ -348,7 +425,7 @@ func (c *Cache) Learn(now time.Duration, k Key, n News, ready *packet.List) wire
 	case changed || e.state == Incomplete || e.state == Failed:
 		c.stale(e)
 	}
-	ready.Append(&e.queue)
+	c.take(e, ready)
 	return n.MAC
 }
 
@@ -356,7 +433,7 @@ func (c *Cache) Learn(now time.Duration, k Key, n News, ready *packet.List) wire
 func (c *Cache) reachable(now time.Duration, e *Entry) {
 	c.setState(e, Reachable)
 	e.tries = 0
-	e.deadline = now + ReachableTime
+	e.deadline = now + c.reachableTime(e.key)
 	e.until.Store(int64(e.deadline))
 }
 
@@ -391,7 +468,7 @@ func (c *Cache) SetPermanent(k Key, mac wire.MAC, ready *packet.List) bool {
 	c.setState(e, Permanent)
 	e.deadline = never
 	e.until.Store(int64(never))
-	ready.Append(&e.queue)
+	c.take(e, ready)
 	return true
 }
 
@@ -433,15 +510,16 @@ func (c *Cache) Timeout(now time.Duration, s Sender) {
 				c.setState(at, Failed)
 				at.mac.Store(0)
 				c.set(at, now+failedTime)
-				losses = append(losses, loss{at.key, at.queue})
-				at.queue = packet.List{}
+				lost := loss{k: at.key}
+				c.take(at, &lost.l)
+				losses = append(losses, lost)
 				continue
 			}
 			if at.state == Delay {
 				c.setState(at, Probe)
 			}
 			at.tries++
-			c.set(at, now+RetransTime)
+			c.set(at, now+c.retransTime(at.key))
 			at.until.Store(int64(never)) // usable, if it was, until it fails
 			a := ask{k: at.key}
 			if at.state == Probe {
@@ -501,7 +579,7 @@ func (c *Cache) Flush(adapter int32, l *packet.List) {
 		at := e
 		e = e.newer
 		if adapter == 0 || at.key.Adapter == adapter {
-			l.Append(&at.queue)
+			c.take(at, l)
 			c.remove(at)
 		}
 	}

@@ -1,0 +1,88 @@
+package host_test
+
+import (
+	"bytes"
+	"errors"
+	"net"
+	"net/netip"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/towpath/towpath/host"
+	"github.com/towpath/towpath/link/cable"
+	"github.com/towpath/towpath/wire"
+)
+
+// echo is an echo request as a program hands it to a ping socket.
+func echo(kind uint8, seq uint16, payload string) []byte {
+	b := make([]byte, wire.ICMPLen, wire.ICMPLen+len(payload))
+	wire.PutICMP(b, kind, 0, 0, wire.ICMPEcho(0xdead, seq))
+	return append(b, payload...)
+}
+
+// synctestRun is t.Run on virtual time.
+func synctestRun(t *testing.T, name string, f func(t *testing.T)) {
+	t.Run(name, func(t *testing.T) { synctest.Test(t, f) })
+}
+
+func TestPingSockets(t *testing.T) {
+	for _, tt := range []struct {
+		network, any, to   string
+		request, reply     uint8
+		nobody, wrongFirst string
+	}{
+		{"ping4", "0.0.0.0", "10.0.0.2", 8, 0, "10.0.0.77", "hello"},
+		{"ping6", "::", "fd00::2", 128, 129, "fd00::77", "hello"},
+	} {
+		synctestRun(t, tt.network, func(t *testing.T) {
+			a, _ := pair(t, cable.Config{})
+			open := func() *host.UDPConn {
+				c, err := a.ListenPacket(tt.network, tt.any)
+				must(t, err)
+				t.Cleanup(func() { c.Close() })
+				c.SetDeadline(time.Now().Add(5 * time.Second))
+				return c.(*host.UDPConn)
+			}
+			one, two := open(), open()
+			id := func(c *host.UDPConn) uint16 { return uint16(c.LocalAddr().(*net.UDPAddr).Port) }
+			if id(one) == id(two) || id(one) == 0 {
+				t.Errorf("identifiers %d and %d", id(one), id(two))
+			}
+			buf := make([]byte, 2000)
+			to := net.UDPAddrFromAddrPort(netip.AddrPortFrom(netip.MustParseAddr(tt.to), 0))
+			for seq, payload := range []string{"", "hello", string(make([]byte, 1900))} {
+				for _, c := range []*host.UDPConn{one, two} {
+					_, err := c.WriteTo(echo(tt.request, uint16(seq), payload), to)
+					must(t, err)
+				}
+				for _, c := range []*host.UDPConn{two, one} {
+					n, from, err := c.ReadFromUDPAddrPort(buf)
+					must(t, err)
+					m := wire.ICMPv4(buf[:n])
+					if from.Addr().String() != tt.to || from.Port() != 0 || uint8(m.Type()) != tt.reply ||
+						m.ID() != id(c) || m.Seq() != uint16(seq) || !bytes.Equal(buf[wire.ICMPLen:n], []byte(payload)) {
+						t.Errorf("seq %d: from %v: % x, want identifier %d", seq, from, buf[:min(n, 16)], id(c))
+					}
+				}
+			}
+			// Only echo requests may be sent.
+			for _, b := range [][]byte{nil, []byte("hello"), echo(tt.reply, 1, ""), echo(13, 1, ""), append([]byte{tt.request, 1}, make([]byte, 6)...)} {
+				if _, err := one.WriteTo(b, to); !errors.Is(err, syscall.EINVAL) {
+					t.Errorf("% x sent: %v", b, err)
+				}
+			}
+			// A connected socket hears of errors, and of its peer only.
+			c, err := a.Dial(tt.network, tt.nobody)
+			must(t, err)
+			defer c.Close()
+			c.SetDeadline(time.Now().Add(10 * time.Second))
+			_, err = c.Write(echo(tt.request, 7, ""))
+			must(t, err)
+			if _, err := c.Read(buf); !errors.Is(err, syscall.EHOSTUNREACH) {
+				t.Errorf("a ping to nobody: %v", err)
+			}
+		})
+	}
+}
