@@ -17,9 +17,10 @@ func TestAllocs(t *testing.T) {
 	if raceEnabled {
 		t.Skip("under the race detector pools drop memory on purpose")
 	}
-	for _, plain := range []bool{false, true} {
+	for i, addr := range []string{"10.0.0.2", "fd00::2", "10.0.0.2", "fd00::2"} {
+		plain := i > 1
 		a, b := pair(t, cable.Config{Plain: plain})
-		c, s := connected(t, a, b, "10.0.0.2")
+		c, s := connected(t, a, b, addr)
 		small, big := make([]byte, 1), make([]byte, 48<<10)
 		both := func(buf []byte) func() {
 			return func() {
@@ -35,7 +36,7 @@ func TestAllocs(t *testing.T) {
 		must(t, err)
 		v, err := b.ListenPacket("udp", ":9")
 		must(t, err)
-		to := netip.MustParseAddrPort("10.0.0.2:9")
+		to := netip.AddrPortFrom(netip.MustParseAddr(addr), 9)
 		datagram := func(buf []byte) func() {
 			return func() {
 				if _, err := u.(*host.UDPConn).WriteToUDPAddrPort(buf, to); err != nil {
@@ -54,7 +55,7 @@ func TestAllocs(t *testing.T) {
 				f() // warm up
 			}
 			if n := testing.AllocsPerRun(200, f); n != 0 {
-				t.Errorf("plain=%v: %s: %v allocations", plain, name, n)
+				t.Errorf("%s, plain=%v: %s: %v allocations", addr, plain, name, n)
 			}
 		}
 		c.Close()

@@ -375,19 +375,43 @@ var netCases = []struct {
 	}},
 }
 
-// TestLikeNet compares a host's conns with package net's.
+// overIPv6 is a stack of which 127.0.0.1 is ::1.
+type overIPv6 struct{ stack }
+
+func six(address string) string { return strings.Replace(address, "127.0.0.1", "[::1]", 1) }
+
+func (s overIPv6) Listen(n, a string) (net.Listener, error) { return s.stack.Listen(n, six(a)) }
+func (s overIPv6) ListenPacket(n, a string) (net.PacketConn, error) {
+	return s.stack.ListenPacket(n, six(a))
+}
+func (s overIPv6) DialContext(ctx context.Context, n, a string) (net.Conn, error) {
+	return s.stack.DialContext(ctx, n, six(a))
+}
+
+// TestLikeNet compares a host's conns with package net's, over both families.
 func TestLikeNet(t *testing.T) {
+	families := map[string]func(stack) stack{
+		"IPv4": func(s stack) stack { return s },
+		"IPv6": func(s stack) stack { return overIPv6{s} },
+	}
 	for _, c := range netCases {
-		t.Run(c.name, func(t *testing.T) {
-			t.Parallel()
-			h := host.New(host.Config{Name: "h"})
-			defer func() { must(t, h.Close(context.Background())) }()
-			want, got := c.run(t, new(netStack)), c.run(t, h)
-			for i := range want {
-				if w, g := describe(want[i]), describe(got[i]); w != g {
-					t.Errorf("error %d:\n  host %s\n  net  %s", i, g, w)
+		for family, over := range families {
+			t.Run(c.name+"/"+family, func(t *testing.T) {
+				t.Parallel()
+				if l, err := net.Listen("tcp", "[::1]:0"); family == "IPv6" && err != nil {
+					t.Skipf("needs IPv6 on this machine's loopback to compare with: %v", err)
+				} else if err == nil {
+					l.Close()
 				}
-			}
-		})
+				h := host.New(host.Config{Name: "h"})
+				defer func() { must(t, h.Close(context.Background())) }()
+				want, got := c.run(t, over(new(netStack))), c.run(t, over(h))
+				for i := range want {
+					if w, g := describe(want[i]), describe(got[i]); w != g {
+						t.Errorf("error %d:\n  host %s\n  net  %s", i, g, w)
+					}
+				}
+			})
+		}
 	}
 }
