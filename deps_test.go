@@ -59,6 +59,9 @@ capture/dissect:  wire
 # Of the drivers only the loopback, of the firewall only the hooks.
 host:             clock packet wire link link/loop ip/ifaddr ip/route ip/neigh ip/frag ip/group tcp tcp/cc socket firewall/hook
 ----
+posix:            clock host socket tcp
+posix/sockd:      clock host ip/route link packet posix socket golang.org/x/sys
+
 service:          host
 service/echo:     host service
 service/http:     host service
@@ -71,7 +74,7 @@ lab/machine:      link link/afpacket link/tun wire internal/sys golang.org/x/sys
 lab:              capture capture/savefile clock host ip/route lab/machine link link/cable link/netem packet wire
                   service service/echo service/http tool tool/get tool/ping tool/sleep
                   github.com/goccy/go-yaml
-cmd/towpath:      lab lab/machine github.com/spf13/cobra
+cmd/towpath:      lab lab/machine posix/sockd github.com/spf13/cobra
 
 # For tests only.
 internal/testenv: golang.org/x/sys

@@ -64,6 +64,14 @@ type Settings struct {
 	// TCPCongestion is the congestion control of new connections, "cubic" or
 	// "reno" (net.ipv4.tcp_congestion_control); empty means cubic.
 	TCPCongestion string
+	// How often a SYN, a SYN-ACK, data, and data of closed connections are sent
+	// again before the connection is given up (net.ipv4.tcp_syn_retries,
+	// tcp_synack_retries, tcp_retries2, tcp_orphan_retries); 0 means 6, 5, 15
+	// and 8.
+	TCPSynRetries, TCPSynAckRetries, TCPRetries2, TCPOrphanRetries int
+	// TCPFinTimeout is for how many seconds a closed connection waits for the
+	// peer's end (net.ipv4.tcp_fin_timeout); 0 means 60.
+	TCPFinTimeout int
 	// UDPRcvBuf bounds a datagram socket's receive queue in bytes, packet
 	// overhead included (net.core.rmem_default); 0 means 2 MiB.
 	UDPRcvBuf int
@@ -97,6 +105,11 @@ func (s *Settings) fill() {
 	orDefault(&s.TCPSndBufMax, 8<<20)
 	s.TCPRcvBufMax = max(s.TCPRcvBufMax, s.TCPRcvBuf)
 	s.TCPSndBufMax = max(s.TCPSndBufMax, s.TCPSndBuf)
+	orDefault(&s.TCPSynRetries, 6)
+	orDefault(&s.TCPSynAckRetries, 5)
+	orDefault(&s.TCPRetries2, 15)
+	orDefault(&s.TCPOrphanRetries, 8)
+	orDefault(&s.TCPFinTimeout, 60)
 	orDefault(&s.TCPCongestion, "cubic")
 	orDefault(&s.UDPRcvBuf, 2<<20)
 	orDefault(&s.MemoryMax, 2<<30)

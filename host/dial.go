@@ -201,7 +201,7 @@ func (h *Host) connect(ctx context.Context, to netip.AddrPort) (*tcpSocket, erro
 	}
 	ln := &h.lane
 	ln.lock()
-	s, errno := ln.connect(to)
+	s, errno := ln.connect(to, nil)
 	if errno != 0 || ln.closed {
 		ln.unlock(nil)
 		if ln.closed {
@@ -249,8 +249,9 @@ func (h *Host) connect(ctx context.Context, to netip.AddrPort) (*tcpSocket, erro
 	}
 }
 
-// connect makes a socket and sends its SYN.
-func (ln *lane) connect(to netip.AddrPort) (*tcpSocket, syscall.Errno) {
+// connect makes a connection's socket and sends its SYN, with the binding and
+// the options of face if that is not nil.
+func (ln *lane) connect(to netip.AddrPort, face *Socket) (*tcpSocket, syscall.Errno) {
 	if ln.closed {
 		return nil, 0
 	}
@@ -266,14 +267,28 @@ func (ln *lane) connect(to netip.AddrPort) (*tcpSocket, syscall.Errno) {
 		return nil, syscall.ENETUNREACH
 	}
 	var d dst
-	if e := ln.routeFrom(&d, to.Addr(), scope, netip.Addr{}); e != 0 {
+	var from netip.Addr
+	if face != nil && face.bind.port != 0 && !face.bind.addr.IsUnspecified() {
+		if from = face.bind.addr; from.Is4() != ip.Is4() {
+			return nil, syscall.EAFNOSUPPORT
+		}
+	}
+	if e := ln.routeFrom(&d, to.Addr(), scope, from); e != 0 {
 		return nil, e
 	}
-	if d.out.Capabilities().Loopback && to.Addr().IsLoopback() {
+	if d.out.Capabilities().Loopback && to.Addr().IsLoopback() && !from.IsValid() {
 		d.src = to.Addr()
 	}
-	port, old := ln.connectPort(d.src, to)
-	if port == 0 {
+	var port uint16
+	var old *timeWait
+	if face != nil && face.bind.port != 0 {
+		port = face.bind.port
+		if e := ln.tcp.find(d.src, to.Addr(), port, to.Port()); e != nil {
+			if old = e.wait; old == nil || !old.reusable(ln.now) {
+				return nil, syscall.EADDRNOTAVAIL
+			}
+		}
+	} else if port, old = ln.connectPort(d.src, to); port == 0 {
 		return nil, syscall.EADDRNOTAVAIL
 	}
 	local := netip.AddrPortFrom(d.src, port)
@@ -289,7 +304,11 @@ func (ln *lane) connect(to netip.AddrPort) (*tcpSocket, syscall.Errno) {
 		ln.endTimeWait(old)
 	}
 	s := ln.newSocket(local, to, d)
-	s.initConn(isn, old != nil)
+	var opt *sockOptions
+	if face != nil {
+		opt = &face.opt
+	}
+	s.initConn(isn, old != nil, opt)
 	ln.sockets[s] = struct{}{}
 	s.conn.Connect(ln.now)
 	s.touch(ln)
@@ -301,7 +320,7 @@ func (ln *lane) connect(to netip.AddrPort) (*tcpSocket, syscall.Errno) {
 // long enough.
 func (ln *lane) connectPort(src netip.Addr, to netip.AddrPort) (port uint16, old *timeWait) {
 	port = ln.ephemeral(func(port uint16) bool {
-		return ln.ports.listeners[port] == nil && ln.tcp.find(src, to.Addr(), port, to.Port()) == nil
+		return ln.ports.listeners[port] == nil && ln.ports.bound[port] == nil && ln.tcp.find(src, to.Addr(), port, to.Port()) == nil
 	})
 	if port != 0 {
 		return port, nil

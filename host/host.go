@@ -60,7 +60,9 @@ type Host struct {
 
 	mu     sync.Mutex // configuration writers
 	closed bool
-	seed   [2]uint64 // secret of this host's hashes
+	// Settings by name that have no effect, as they were set; see SetSysctl.
+	remembered map[string]string
+	seed       [2]uint64 // secret of this host's hashes
 
 	fragIDs *frag.IDs
 	groups  *group.Table // guarded by the lane, but for Member

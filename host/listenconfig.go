@@ -42,8 +42,10 @@ type PacketInfo struct {
 	Peer    netip.AddrPort // who sent it
 	Local   netip.Addr     // whom it was sent to: an address of ours, a group, a broadcast address
 	Adapter string         // by which it came
-	TTL     uint8          // TTL or hop limit
-	TOS     uint8          // type of service or traffic class
+	// AdapterIndex is its number, from 1.
+	AdapterIndex int32
+	TTL          uint8 // TTL or hop limit
+	TOS          uint8 // type of service or traffic class
 }
 
 // ReadPacket reads one datagram and what is known of it. What does not fit b is
@@ -53,7 +55,7 @@ func (c *UDPConn) ReadPacket(b []byte) (n int, info PacketInfo, err error) {
 	if err != nil {
 		return 0, info, c.fail("read", sysError("recvmsg", err), nil)
 	}
-	info = PacketInfo{Peer: d.from, Local: d.to, TTL: d.ttl, TOS: d.tos}
+	info = PacketInfo{Peer: d.from, Local: d.to, TTL: d.ttl, TOS: d.tos, AdapterIndex: d.ingress}
 	if a := c.s.lane.host.conf.Load().adapter(d.ingress); a != nil {
 		info.Adapter = a.Name()
 	}

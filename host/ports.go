@@ -54,12 +54,14 @@ type portTable struct {
 	listeners map[uint16][]*tcpListener
 	datagrams map[uint16][]*udpSocket
 	echoes    [2]map[uint16][]*udpSocket // ping sockets by identifier: ICMP, ICMPv6
+	bound     map[uint16][]*Socket       // stream sockets that have a port
 	next      uint32                     // where the search for a free port begins
 }
 
 func (t *portTable) init() {
 	t.listeners = make(map[uint16][]*tcpListener)
 	t.datagrams = make(map[uint16][]*udpSocket)
+	t.bound = make(map[uint16][]*Socket)
 }
 
 // listener finds the listener for connections to a local address. Among
@@ -172,15 +174,32 @@ func spread(src netip.Addr, port uint16) uint32 {
 // free reports whether b could be bound.
 func (t *portTable) free(proto wire.Proto, b *binding) bool {
 	if proto == wire.ProtoTCP {
-		for _, l := range t.listeners[b.port] {
-			if l.binding.conflicts(b, false) {
-				return false
-			}
-		}
-		return true
+		return t.bindable(b)
 	}
 	for _, s := range (*t.chains(proto))[b.port] {
 		if s.binding.conflicts(b, true) {
+			return false
+		}
+	}
+	return true
+}
+
+// bindable reports whether a stream socket may have the binding b, or, if it
+// has it already, may listen. Linux lets sockets share that all allow it, as
+// long as none listens (SO_REUSEADDR), or that all share on purpose
+// (SO_REUSEPORT). b itself may be in the table.
+func (t *portTable) bindable(b *binding) bool {
+	for _, l := range t.listeners[b.port] {
+		if l.binding.conflicts(b, false) {
+			return false
+		}
+	}
+	for _, s := range t.bound[b.port] {
+		o := &s.bind
+		if o == b || s.listen != nil || !o.overlaps(b) || o.reusePort && b.reusePort {
+			continue
+		}
+		if !o.reuseAddr || !b.reuseAddr {
 			return false
 		}
 	}

@@ -137,7 +137,7 @@ func TestPacketInfo(t *testing.T) {
 	them.WriteToUDPAddrPort([]byte("question"), netip.MustParseAddrPort("10.0.0.77:9"))
 	buf := make([]byte, 100)
 	n, info, err := us.ReadPacket(buf)
-	want := host.PacketInfo{Peer: netip.MustParseAddrPort("10.0.0.1:10"), Local: netip.MustParseAddr("10.0.0.77"), Adapter: "eth0", TTL: 9, TOS: 0x10}
+	want := host.PacketInfo{Peer: netip.MustParseAddrPort("10.0.0.1:10"), Local: netip.MustParseAddr("10.0.0.77"), Adapter: "eth0", AdapterIndex: 2, TTL: 9, TOS: 0x10}
 	if err != nil || string(buf[:n]) != "question" || info != want {
 		t.Fatalf("%q %+v %v, want %+v", buf[:n], info, err, want)
 	}

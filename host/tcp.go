@@ -79,7 +79,9 @@ func (ln *lane) tcpReply(r, p *packet.Packet) {
 
 // segmentOut adds the pseudo-header's checksum to a segment and sends it.
 func (ln *lane) segmentOut(p *packet.Packet, d *dst) {
-	p.Proto, p.TTL = wire.ProtoTCP, ln.ttl(d, p.Dst)
+	if p.Proto = wire.ProtoTCP; p.TTL == 0 {
+		p.TTL = ln.ttl(d, p.Dst)
+	}
 	wire.TCP(p.Head()).SetChecksum(wire.Fold(wire.PseudoSum(p.Src, p.Dst, wire.ProtoTCP, p.Len())))
 	p.Checksum, p.CsumOffset = packet.ChecksumPartial, 16
 	ln.ipOut(p, d)
@@ -109,6 +111,8 @@ type tcpSocket struct {
 	errTaken  bool         // somebody was told why it ended
 	listener  *tcpListener // while it waits to be accepted
 	nextReady *tcpSocket   // its accept queue
+	face      *Socket      // who watches, if anybody
+	ttl, tos  uint8        // of its packets; 0: the host's
 	older     *tcpSocket   // its handshakes
 	newer     *tcpSocket
 
@@ -135,8 +139,9 @@ const mssDefault6 = 1220
 
 func newReno() cc.Controller { return new(cc.Reno) }
 
-// initConn prepares the state machine. isn is used if set.
-func (s *tcpSocket) initConn(isn uint32, set bool) {
+// initConn prepares the state machine. isn is used if set; opt, if not nil, is
+// what a Socket wants.
+func (s *tcpSocket) initConn(isn uint32, set bool, opt *sockOptions) {
 	ln := s.lane
 	f := &s.entry.Tuple
 	hdr := wire.IPv4Len + wire.TCPLen
@@ -156,6 +161,10 @@ func (s *tcpSocket) initConn(isn uint32, set bool) {
 		NoDelay:    true, // as package net does
 		Timestamps: !ln.conf.set.TCPNoTimestamps, WindowScaling: !ln.conf.set.TCPNoWindowScaling,
 		SACK: !ln.conf.set.TCPNoSACK,
+
+		SynRetries: ln.conf.set.TCPSynRetries, SynAckRetries: ln.conf.set.TCPSynAckRetries,
+		Retries2: ln.conf.set.TCPRetries2, OrphanRetries: ln.conf.set.TCPOrphanRetries,
+		FinWait2: time.Duration(ln.conf.set.TCPFinTimeout) * time.Second,
 	}
 	if f.Src.Is6() {
 		cfg.MSSDefault = mssDefault6
@@ -163,10 +172,17 @@ func (s *tcpSocket) initConn(isn uint32, set bool) {
 	if ln.conf.set.TCPCongestion == "reno" {
 		cfg.NewCC = newReno
 	}
+	if opt != nil {
+		opt.configure(&cfg)
+		s.ttl, s.tos, s.linger = opt.TTL, opt.TOS, opt.Linger
+	}
 	if m := s.way.out.Capabilities().GSOMax; m > 0 {
 		cfg.GSOMax = min(m, packet.SizeMax) - hdr - (wire.TCPLenMax - wire.TCPLen)
 	}
 	s.conn.Init(&cfg, &ln.pool, s)
+	if opt != nil && opt.KeepAlive {
+		s.conn.SetKeepAlive(ln.now, opt.KeepIdle, opt.KeepIntv, opt.KeepCount)
+	}
 }
 
 // secrets are what must be hard to guess of a connection: its initial sequence
@@ -200,6 +216,7 @@ func (s *tcpSocket) Segment(_ *tcp.Conn, p *packet.Packet) {
 		}
 	}
 	p.Src, p.Dst, p.Flow = f.Src, f.Dst, &s.entry.Flow
+	p.TTL, p.TOS = s.ttl, s.tos
 	if p.GSO.Size != 0 {
 		p.GSO.Type = packet.GSOTCP4
 		if f.Src.Is6() {
@@ -283,6 +300,9 @@ func (s *tcpSocket) happened(ln *lane, ev tcp.Events) {
 	if ev&(tcp.EventEstablished|tcp.EventWritable|tcp.EventClosed) != 0 {
 		ln.wake(s.wr.Wake())
 	}
+	if s.face != nil {
+		s.face.tell(pollEvents(ev))
+	}
 	if tw, ok := s.conn.TimeWait(); ok {
 		ln.keepTimeWait(s, tw)
 		s.leave(ln)
@@ -290,6 +310,23 @@ func (s *tcpSocket) happened(ln *lane, ev tcp.Events) {
 		ln.tcp.remove(&s.entry)
 		s.leave(ln)
 	}
+}
+
+// pollEvents are events of a connection in the words of poll.
+func pollEvents(ev tcp.Events) (p socket.Events) {
+	if ev&tcp.EventReadable != 0 {
+		p |= socket.EventIn
+	}
+	if ev&(tcp.EventWritable|tcp.EventEstablished) != 0 {
+		p |= socket.EventOut
+	}
+	if ev&tcp.EventRemoteClosed != 0 {
+		p |= socket.EventIn | socket.EventRdHup
+	}
+	if ev&tcp.EventClosed != 0 {
+		p |= socket.EventIn | socket.EventOut | socket.EventErr | socket.EventHup | socket.EventRdHup
+	}
+	return p
 }
 
 // established moves a connection on to whoever waits for it.
@@ -399,6 +436,29 @@ type tcpListener struct {
 	first, last *tcpSocket // established, not yet accepted
 	n           int
 	closed      bool
+	face        *Socket // whose listener it is, if one's
+}
+
+// options are what its connections begin with.
+func (l *tcpListener) options() *sockOptions {
+	if l.face == nil {
+		return nil
+	}
+	return &l.face.opt
+}
+
+// next takes a connection off the accept queue; nil if there is none.
+func (l *tcpListener) next() *tcpSocket {
+	s := l.first
+	if s == nil {
+		return nil
+	}
+	if l.first = s.nextReady; l.first == nil {
+		l.last = nil
+	}
+	l.n--
+	s.nextReady, s.listener = nil, nil
+	return s
 }
 
 // listen makes a listener; a zero port means an ephemeral one.
@@ -470,7 +530,7 @@ func (l *tcpListener) receive(ln *lane, a *link.Adapter, p *packet.Packet, isn u
 		return
 	}
 	s := ln.newSocket(local, remote, d)
-	s.initConn(isn, setISN)
+	s.initConn(isn, setISN, l.options())
 	s.listener = l
 	l.addHalf(s)
 	if r := s.conn.Listen(ln.now, p); r != packet.NotDropped {
@@ -539,6 +599,9 @@ func (l *tcpListener) ready(ln *lane, s *tcpSocket) {
 	l.last = s
 	l.n++
 	ln.wake(l.rd.Wake())
+	if l.face != nil {
+		l.face.tell(socket.EventIn)
+	}
 }
 
 // accept takes the next connection, waiting for one.
@@ -556,13 +619,7 @@ func (l *tcpListener) accept() (*tcpSocket, error) {
 			ln.unlock(nil)
 			return nil, errDeadline
 		}
-		if s := l.first; s != nil {
-			l.first = s.nextReady
-			if l.first == nil {
-				l.last = nil
-			}
-			l.n--
-			s.nextReady, s.listener = nil, nil
+		if s := l.next(); s != nil {
 			ln.sockets[s] = struct{}{}
 			ln.unlock(nil)
 			return s, nil

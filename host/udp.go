@@ -98,6 +98,8 @@ type udpSocket struct {
 	ttl     uint8          // of what is sent; 0: the host's
 	tos     uint8
 	joined  []group.Key // guarded by lane.mu
+	face    *Socket     // who watches, if anybody
+	wild    netip.Addr  // of a Socket: the address it was bound to
 
 	way dst // guarded by lane.mu: the way to wayTo
 	to  netip.Addr
@@ -111,6 +113,8 @@ type udpSocket struct {
 	spent  packet.List // read packets, for the lane's pool
 	err    error       // pending, returned once (Linux: SO_ERROR)
 	closed bool
+
+	rdClosed, wrClosed bool // of a Socket
 }
 
 // spentMax is how many read packets a socket keeps for the lane's pool.
@@ -135,6 +139,9 @@ func (s *udpSocket) deliver(ln *lane, p *packet.Packet) {
 	s.queue.Push(p)
 	ln.wake(s.rd.Wake())
 	s.mu.Unlock()
+	if s.face != nil {
+		s.face.tell(socket.EventIn)
+	}
 }
 
 // udpOpen makes a socket. A zero port in local means an ephemeral one; a valid
@@ -481,6 +488,7 @@ func (ln *lane) udpError(q *quoted, c icmpCause) bool {
 		s.err = c.errno
 		ln.wake(s.rd.Wake())
 		s.mu.Unlock()
+		s.tell(socket.EventErr | socket.EventIn | socket.EventOut)
 	}
 	return true
 }

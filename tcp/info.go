@@ -9,6 +9,7 @@ type Info struct {
 	Recovery     bool   // fast recovery
 	Loss         bool   // recovering from a timeout
 	Timestamps   bool
+	SACK         bool
 	WindowScale  bool
 	SndWScale    uint8 // the peer's shift
 	RcvWScale    uint8 // ours
@@ -29,6 +30,8 @@ type Info struct {
 	RcvBuf       int
 	Unacked      int // bytes in flight
 	NotSent      int // bytes
+	Sacked       int // bytes of those that have arrived out of order
+	Lost         int // bytes of those thought lost
 	Retrans      int // segments sent again
 	BytesAcked   uint64
 	BytesIn      uint64
@@ -59,8 +62,22 @@ func (c *Conn) Info() Info {
 		RcvMemory: c.rcvMem, RcvOutOfOrd: c.ooo.Len(),
 		LastDataSent: c.lastSend, LastDataRcvd: c.lastData, LastRcvd: c.lastSeg,
 	}
+	i.SACK = c.sack
+	if c.sb != nil {
+		i.Sacked, i.Lost = int(c.sb.sacked), int(c.sb.lost)
+	}
 	if c.wscale {
 		i.SndWScale, i.RcvWScale = c.sndScale, c.rcvScale
 	}
 	return i
 }
+
+// FINReceived reports whether the peer's FIN has arrived in order.
+func (c *Conn) FINReceived() bool { return c.finRcvd }
+
+// FINQueued reports whether our direction has been ended: a FIN follows what
+// is queued.
+func (c *Conn) FINQueued() bool { return c.finQueued }
+
+// SndBuf is the size of the send buffer now, in bytes.
+func (c *Conn) SndBuf() int { return int(c.sndBuf) }

@@ -401,3 +401,18 @@ func (c *Conn) Accept(now time.Duration, n int) {
 // EOF reports whether the peer's FIN has arrived and everything before it has
 // been taken.
 func (c *Conn) EOF() bool { return c.finRcvd && c.rq.Empty() }
+
+// Peek copies bytes that have not been taken, from the one with the index off
+// on, to b and returns how many. They stay where they are.
+func (c *Conn) Peek(b []byte, off int) int {
+	n := 0
+	for p := c.rq.First(); p != nil && n < len(b); p = p.Next() {
+		if size := p.Len(); off < size {
+			n += p.CopyTo(b[n:], off)
+			off = 0
+		} else {
+			off -= size
+		}
+	}
+	return n
+}

@@ -1,0 +1,925 @@
+package host
+
+import (
+	"net/netip"
+	"slices"
+	"syscall"
+	"time"
+
+	"github.com/towpath/towpath/firewall/hook"
+	"github.com/towpath/towpath/socket"
+	"github.com/towpath/towpath/tcp"
+	"github.com/towpath/towpath/wire"
+)
+
+// A Socket is a socket as the BSD calls know it, that never waits: what cannot
+// be done at once fails with EAGAIN, connecting with EINPROGRESS. Who wants to
+// wait watches it ([Socket.Watch]) and tries again. Errors are the ones Linux
+// gives, in its order of precedence; 0 means none.
+//
+// It is the face for other faces: system calls, kernel sockets. Programs in Go
+// will rather want [Host.DialContext] and [Host.Listen], whose connections are
+// the same sockets behind other methods.
+type Socket struct {
+	ln    *lane
+	six   bool // AF_INET6
+	proto wire.Proto
+
+	// Guarded by lane.mu.
+	opt      sockOptions
+	bind     binding // valid if bound: its port is not 0
+	explicit bool    // bound by Bind, and so for good
+	conn     *tcpSocket
+	listen   *tcpListener
+	udp      *udpSocket
+	refused  bool // the last attempt to connect failed; conn is its remains
+	err      syscall.Errno
+	closed   bool
+	watches  socket.Watches
+}
+
+// sockOptions are what is set before there is something to set it on.
+type sockOptions struct {
+	V6Only             bool
+	ReuseAddr          bool
+	ReusePort          bool
+	Broadcast          bool
+	NoDelay            bool
+	KeepAlive          bool
+	KeepIdle, KeepIntv time.Duration
+	KeepCount          int
+	RcvBuf, SndBuf     int // 0: the host's, growing
+	RcvLowat           int
+	Linger             int // seconds; negative: off
+	MSS                int
+	TTL, TOS           uint8
+	NoMulticastLoop    bool
+	Congestion         string
+	SynCount           int
+}
+
+// SockType is the type of a [Socket].
+type SockType int
+
+// The types, by their numbers on Linux.
+const (
+	SockStream SockType = 1
+	SockDgram  SockType = 2
+)
+
+// Address families, by their numbers on Linux.
+const (
+	AFUnspec = 0
+	AFInet   = 2
+	AFInet6  = 10
+)
+
+// Socket makes a socket of a family, AFInet or AFInet6, a type and an IP
+// protocol; 0 is the type's usual one. Datagram sockets of ICMP and ICMPv6 are
+// ping sockets.
+func (h *Host) Socket(family int, t SockType, proto int) (*Socket, syscall.Errno) {
+	if family != AFInet && family != AFInet6 {
+		return nil, syscall.EAFNOSUPPORT
+	}
+	s := &Socket{ln: &h.lane, six: family == AFInet6, proto: wire.Proto(proto)}
+	s.opt.Linger, s.opt.RcvLowat = -1, 1
+	s.opt.KeepIdle, s.opt.KeepIntv, s.opt.KeepCount = 7200*time.Second, 75*time.Second, 9
+	icmp := wire.ProtoICMP
+	if s.six {
+		icmp = wire.ProtoICMPv6
+	}
+	switch t {
+	case SockStream:
+		if proto == 0 {
+			s.proto = wire.ProtoTCP
+		}
+		if s.proto != wire.ProtoTCP {
+			return nil, syscall.EPROTONOSUPPORT
+		}
+	case SockDgram:
+		if proto == 0 {
+			s.proto = wire.ProtoUDP
+		}
+		if s.proto != wire.ProtoUDP && s.proto != icmp {
+			return nil, syscall.EPROTONOSUPPORT
+		}
+	default:
+		return nil, syscall.ESOCKTNOSUPPORT
+	}
+	if s.proto != wire.ProtoTCP {
+		return s, s.openDatagram(h)
+	}
+	s.ln.lock()
+	defer s.ln.unlock(nil)
+	if s.ln.closed {
+		return nil, syscall.ENETDOWN
+	}
+	s.ln.sockets[s] = struct{}{}
+	return s, 0
+}
+
+func (s *Socket) stream() bool { return s.proto == wire.ProtoTCP }
+
+// Family is AFInet or AFInet6.
+func (s *Socket) Family() int {
+	if s.six {
+		return AFInet6
+	}
+	return AFInet
+}
+
+// Type is the socket's type.
+func (s *Socket) Type() SockType {
+	if s.stream() {
+		return SockStream
+	}
+	return SockDgram
+}
+
+// Protocol is its IP protocol.
+func (s *Socket) Protocol() wire.Proto { return s.proto }
+
+// hold runs f with the lane locked, unless the socket is closed.
+func (s *Socket) hold(f func(ln *lane) syscall.Errno) syscall.Errno {
+	s.ln.lock()
+	defer s.ln.unlock(nil)
+	if s.closed {
+		return syscall.EBADF
+	}
+	return f(s.ln)
+}
+
+// tell tells the watches of events.
+func (s *Socket) tell(ev socket.Events) { s.watches.Tell(ev, s.ln.wake) }
+
+// Watch makes w be told of what happens to the socket.
+func (s *Socket) Watch(w *socket.Watch) {
+	s.ln.lock()
+	s.watches.Add(w)
+	s.ln.unlock(nil)
+}
+
+// Unwatch ends that.
+func (s *Socket) Unwatch(w *socket.Watch) {
+	s.ln.lock()
+	s.watches.Remove(w)
+	s.ln.unlock(nil)
+}
+
+// Pending returns and clears what w was told.
+func (s *Socket) Pending(w *socket.Watch) socket.Events {
+	s.ln.lock()
+	defer s.ln.unlock(nil)
+	ev := w.Pending
+	w.Pending = 0
+	return ev
+}
+
+// Arm makes what the socket is ready for now count as told to w, and returns
+// it.
+func (s *Socket) Arm(w *socket.Watch) socket.Events {
+	s.ln.lock()
+	defer s.ln.unlock(nil)
+	if !s.closed {
+		w.Pending = s.ready(s.ln)
+	}
+	return w.Pending
+}
+
+// ---- addresses
+
+// local takes an address that a program gives for this socket and returns it
+// without its IPv4-mapped form.
+func (s *Socket) family(a netip.Addr) (netip.Addr, syscall.Errno) {
+	switch {
+	case !s.six && !a.Is4():
+		return a, syscall.EAFNOSUPPORT
+	case s.six && a.Is4In6():
+		if s.opt.V6Only {
+			return a, syscall.ENETUNREACH
+		}
+		return a.Unmap(), 0
+	case s.six && a.Is4():
+		return a, syscall.EINVAL
+	}
+	return a, 0
+}
+
+// shown is an address as the socket's family shows it.
+func (s *Socket) shown(a netip.AddrPort) netip.AddrPort {
+	if s.six && a.Addr().Is4() {
+		if a.Addr().IsUnspecified() {
+			return netip.AddrPortFrom(netip.IPv6Unspecified(), a.Port())
+		}
+		return netip.AddrPortFrom(netip.AddrFrom16(a.Addr().As16()), a.Port())
+	}
+	return a
+}
+
+func (s *Socket) any() netip.Addr {
+	if s.six {
+		return netip.IPv6Unspecified()
+	}
+	return netip.IPv4Unspecified()
+}
+
+// LocalName is the local address; of a socket that is not bound, the
+// unspecified one (getsockname).
+func (s *Socket) LocalName() (a netip.AddrPort, e syscall.Errno) {
+	e = s.hold(func(*lane) syscall.Errno {
+		switch {
+		case s.udp != nil:
+			a = s.udp.local
+		case s.conn != nil && !s.refused:
+			a = s.conn.local()
+		case s.bind.port != 0:
+			a = netip.AddrPortFrom(s.bind.addr, s.bind.port)
+		default:
+			a = netip.AddrPortFrom(s.any(), 0)
+		}
+		return 0
+	})
+	return s.shown(a), e
+}
+
+// PeerName is the peer's address (getpeername).
+func (s *Socket) PeerName() (a netip.AddrPort, e syscall.Errno) {
+	e = s.hold(func(*lane) syscall.Errno {
+		switch {
+		case s.udp != nil && s.udp.remote.IsValid():
+			a = s.udp.remote
+		case s.conn != nil && s.conn.opened && s.conn.conn.State() != tcp.StateClosed:
+			a = s.conn.remote()
+		default:
+			return syscall.ENOTCONN
+		}
+		return 0
+	})
+	return s.shown(a), e
+}
+
+// Bind gives the socket a local address; a zero port means an ephemeral one.
+func (s *Socket) Bind(a netip.AddrPort) syscall.Errno {
+	return s.hold(func(ln *lane) syscall.Errno {
+		ip, e := s.family(a.Addr())
+		if e != 0 {
+			if e == syscall.ENETUNREACH {
+				e = syscall.EINVAL
+			}
+			return e
+		}
+		ip, _, e = ln.unzone(ip)
+		if e != 0 {
+			return e
+		}
+		if s.udp != nil {
+			return s.bindDatagram(ln, ip, a.Port())
+		}
+		if s.bind.port != 0 || s.conn != nil {
+			return syscall.EINVAL
+		}
+		if !ip.IsUnspecified() && (!ln.bindable(ip) || ip.IsMulticast() || ip == broadcast4) {
+			return syscall.EADDRNOTAVAIL
+		}
+		return s.bindStream(ln, ip, a.Port(), true)
+	})
+}
+
+// bindingTo is the binding that an address and a port make.
+func (s *Socket) bindingTo(ip netip.Addr, port uint16) binding {
+	b := binding{addr: ip, port: port, v4: ip.Is4(), v6: ip.Is6(), reuseAddr: s.opt.ReuseAddr, reusePort: s.opt.ReusePort}
+	if ip == netip.IPv6Unspecified() {
+		b.v4 = !s.opt.V6Only
+	}
+	return b
+}
+
+// bindStream takes a port for a stream socket.
+func (s *Socket) bindStream(ln *lane, ip netip.Addr, port uint16, explicit bool) syscall.Errno {
+	b := s.bindingTo(ip, port)
+	if port == 0 {
+		b.port = ln.ephemeral(func(port uint16) bool {
+			try := b
+			try.port, try.reuseAddr = port, false
+			return ln.ports.bindable(&try)
+		})
+	}
+	if b.port == 0 || !ln.ports.bindable(&b) {
+		return syscall.EADDRINUSE
+	}
+	if e := ln.judgeSocket(hook.SocketBind, s.proto, netip.AddrPortFrom(ip, b.port), netip.AddrPort{}); e != 0 {
+		return e
+	}
+	s.bind, s.explicit = b, explicit
+	ln.ports.bound[b.port] = append(ln.ports.bound[b.port], s)
+	return 0
+}
+
+// unbind gives a stream socket's port back.
+func (s *Socket) unbind(ln *lane) {
+	if s.stream() && s.bind.port != 0 {
+		rest := slices.DeleteFunc(ln.ports.bound[s.bind.port], func(o *Socket) bool { return o == s })
+		if len(rest) == 0 {
+			delete(ln.ports.bound, s.bind.port)
+		} else {
+			ln.ports.bound[s.bind.port] = rest
+		}
+	}
+	s.bind, s.explicit = binding{}, false
+}
+
+// ---- streams
+
+// Listen makes the socket a listener, or changes a listener's backlog.
+func (s *Socket) Listen(backlog int) syscall.Errno {
+	return s.hold(func(ln *lane) syscall.Errno {
+		if !s.stream() {
+			return syscall.EOPNOTSUPP
+		}
+		if backlog < 0 || backlog > ln.conf.set.Somaxconn {
+			backlog = ln.conf.set.Somaxconn
+		}
+		if s.listen != nil {
+			s.listen.backlog = backlog
+			return 0
+		}
+		if s.conn != nil && !s.refused {
+			return syscall.EINVAL
+		}
+		s.forget(ln)
+		if s.bind.port == 0 {
+			if e := s.bindStream(ln, s.any(), 0, false); e != 0 {
+				return e
+			}
+		}
+		if !ln.ports.bindable(&s.bind) {
+			return syscall.EADDRINUSE
+		}
+		if e := ln.judgeSocket(hook.SocketListen, s.proto, netip.AddrPortFrom(s.bind.addr, s.bind.port), netip.AddrPort{}); e != 0 {
+			return e
+		}
+		l := &tcpListener{lane: ln, binding: s.bind, backlog: backlog, face: s}
+		ln.ports.listeners[s.bind.port] = append(ln.ports.listeners[s.bind.port], l)
+		s.listen = l
+		return 0
+	})
+}
+
+// Accept takes the next connection of a listener.
+func (s *Socket) Accept() (c *Socket, e syscall.Errno) {
+	e = s.hold(func(ln *lane) syscall.Errno {
+		switch {
+		case !s.stream():
+			return syscall.EOPNOTSUPP
+		case s.listen == nil:
+			return syscall.EINVAL
+		}
+		conn := s.listen.next()
+		if conn == nil {
+			return syscall.EAGAIN
+		}
+		c = &Socket{ln: ln, six: s.six, proto: s.proto, opt: s.opt, conn: conn}
+		conn.face, conn.linger = c, c.opt.Linger
+		ln.sockets[c] = struct{}{}
+		return 0
+	})
+	return c, e
+}
+
+// Connect begins a connection, or gives a datagram socket its peer. A stream
+// socket says EINPROGRESS and is ready to write, or has a pending error, when
+// it is done.
+func (s *Socket) Connect(a netip.AddrPort) syscall.Errno {
+	return s.hold(func(ln *lane) syscall.Errno {
+		if s.udp != nil {
+			return s.connectDatagram(ln, a)
+		}
+		switch {
+		case s.listen != nil:
+			return syscall.EISCONN
+		case s.conn != nil && s.conn.opened && !s.conn.gone:
+			return syscall.EISCONN
+		case s.conn != nil && !s.conn.opened && !s.conn.gone && s.conn.conn.State() != tcp.StateClosed:
+			return syscall.EALREADY
+		case s.conn != nil && !s.refused:
+			if s.conn.opened {
+				return syscall.EISCONN
+			}
+			// The attempt has failed, and nobody has heard why.
+			e := s.takeError()
+			s.refused = true
+			if e == 0 {
+				e = syscall.ECONNABORTED
+			}
+			return e
+		}
+		ip, e := s.family(a.Addr())
+		if e != 0 {
+			return e
+		}
+		if ip.IsUnspecified() { // this host itself
+			if ip = netip.IPv6Loopback(); !s.six || s.bind.port != 0 && s.bind.addr.Is4() {
+				ip = netip.AddrFrom4([4]byte{127, 0, 0, 1})
+			}
+		}
+		s.forget(ln)
+		conn, e := ln.connect(netip.AddrPortFrom(ip, a.Port()), s)
+		if e != 0 {
+			return e
+		}
+		s.conn, s.refused = conn, false
+		conn.face, conn.linger = s, s.opt.Linger
+		return syscall.EINPROGRESS
+	})
+}
+
+// Disconnect ends a connection with a reset, or takes a datagram socket's peer
+// away (connect with AF_UNSPEC).
+func (s *Socket) Disconnect() syscall.Errno {
+	return s.hold(func(ln *lane) syscall.Errno {
+		if s.udp != nil {
+			s.udp.disconnect(ln, s.explicit)
+			return 0
+		}
+		ended := s.conn != nil && !s.conn.gone
+		s.stop(ln)
+		if s.err = 0; ended {
+			s.err = syscall.ECONNRESET // as Linux says
+		}
+		if !s.explicit {
+			s.unbind(ln)
+		}
+		return 0
+	})
+}
+
+// stop ends what the socket does: listening or a connection.
+func (s *Socket) stop(ln *lane) {
+	if s.listen != nil {
+		s.listen.closeLocked(ln)
+		s.listen = nil
+	}
+	if c := s.conn; c != nil {
+		c.detached = true
+		c.abort(ln)
+		s.forget(ln)
+	}
+}
+
+// forget lets go of a connection that is over.
+func (s *Socket) forget(ln *lane) {
+	if c := s.conn; c != nil {
+		c.face = nil
+		c.detached = true
+		delete(ln.sockets, c)
+		if c.gone {
+			c.conn.FreeBuffers()
+		}
+		c.purge()
+		s.conn, s.refused = nil, false
+	}
+}
+
+// takeError returns and clears the pending error (SO_ERROR).
+func (s *Socket) takeError() syscall.Errno {
+	if e := s.err; e != 0 {
+		s.err = 0
+		return e
+	}
+	switch {
+	case s.udp != nil:
+		return s.udp.takeError()
+	case s.conn != nil && s.conn.conn.State() == tcp.StateClosed:
+		e, _ := s.conn.takeError().(syscall.Errno)
+		return e
+	}
+	return 0
+}
+
+// Error returns and clears the pending error (SO_ERROR).
+func (s *Socket) Error() (pending, e syscall.Errno) {
+	e = s.hold(func(*lane) syscall.Errno {
+		pending = s.takeError()
+		return 0
+	})
+	return pending, e
+}
+
+// hasError reports whether an error is pending.
+func (s *Socket) hasError() bool {
+	switch {
+	case s.err != 0:
+		return true
+	case s.udp != nil:
+		return s.udp.hasError()
+	case s.conn != nil:
+		return s.conn.conn.State() == tcp.StateClosed && !s.conn.errTaken && s.conn.conn.Err() != nil
+	}
+	return false
+}
+
+// Ready tells what the socket is ready for (poll).
+func (s *Socket) Ready() (ev socket.Events) {
+	s.hold(func(ln *lane) syscall.Errno {
+		ev = s.ready(ln)
+		return 0
+	})
+	return ev
+}
+
+func (s *Socket) ready(ln *lane) (ev socket.Events) {
+	if s.hasError() {
+		ev |= socket.EventErr
+	}
+	switch c := s.conn; {
+	case s.udp != nil:
+		return ev | s.udp.ready()
+	case s.listen != nil:
+		if s.listen.first != nil {
+			ev |= socket.EventIn
+		}
+	case c == nil || s.refused:
+		ev |= socket.EventOut | socket.EventHup
+	default:
+		over := c.gone || c.conn.State() == tcp.StateClosed
+		eof := c.rdClosed || c.conn.EOF() || over
+		if !c.opened && !over {
+			return ev
+		}
+		if eof {
+			ev |= socket.EventIn | socket.EventRdHup
+		}
+		if n := c.left + c.conn.Readable(); n > 0 && n >= s.opt.RcvLowat {
+			ev |= socket.EventIn
+		}
+		if over || c.conn.FINReceived() && (c.wrClosed || c.conn.FINQueued()) {
+			ev |= socket.EventHup
+		}
+		if c.conn.FINReceived() {
+			ev |= socket.EventIn | socket.EventRdHup
+		}
+		if over || c.wrClosed || c.conn.Space() >= c.conn.SndBuf()/3 {
+			ev |= socket.EventOut
+		}
+	}
+	return ev
+}
+
+// Flags of [Socket.Send] and [Socket.Recv].
+const (
+	MsgPeek  = 0x2  // MSG_PEEK: leave what is read
+	MsgTrunc = 0x20 // MSG_TRUNC: of a datagram, its length; of a stream, discard
+)
+
+// sendStream queues bytes.
+func (s *Socket) sendStream(ln *lane, b []byte) (int, syscall.Errno) {
+	c := s.conn
+	switch {
+	case c == nil:
+		if e := s.takeError(); e != 0 {
+			return 0, e
+		}
+		return 0, syscall.EPIPE
+	case s.hasError():
+		return 0, s.takeError()
+	case c.wrClosed || c.gone || c.conn.State() == tcp.StateClosed:
+		return 0, syscall.EPIPE
+	case !c.opened:
+		return 0, syscall.EAGAIN
+	case len(b) == 0:
+		return 0, 0
+	}
+	n := min(c.allowance(ln, c.conn.Space()), len(b))
+	if n > 0 {
+		n = c.conn.Write(b[:n])
+		c.touch(ln)
+	}
+	if n == 0 {
+		return 0, syscall.EAGAIN
+	}
+	return n, 0
+}
+
+// recvStream reads bytes.
+func (s *Socket) recvStream(ln *lane, b []byte, flags int) (int, syscall.Errno) {
+	c := s.conn
+	if s.listen != nil || c == nil {
+		if e := s.takeError(); e != 0 {
+			return 0, e
+		}
+		return 0, syscall.ENOTCONN
+	}
+	have := c.left + c.conn.Readable()
+	switch {
+	case have > 0 && len(b) == 0:
+		return 0, 0
+	case have > 0:
+		return s.take(ln, c, b[:min(len(b), have)], flags), 0
+	case s.hasError():
+		return 0, s.takeError()
+	case c.rdClosed || c.conn.EOF() || c.conn.FINReceived():
+		return 0, 0
+	case c.gone || c.conn.State() == tcp.StateClosed:
+		if !c.opened {
+			return 0, syscall.ENOTCONN
+		}
+		return 0, 0
+	}
+	return 0, syscall.EAGAIN
+}
+
+// take copies bytes that have arrived, and unless they are only looked at,
+// takes them away.
+func (s *Socket) take(ln *lane, c *tcpSocket, b []byte, flags int) int {
+	c.rd.Take()
+	defer c.rd.Give()
+	if flags&MsgPeek != 0 {
+		n := 0
+		for p := c.rq.First(); p != nil && n < len(b); p = p.Next() {
+			n += p.CopyTo(b[n:], 0)
+		}
+		return n + c.conn.Peek(b[n:], 0)
+	}
+	n := 0
+	for n < len(b) {
+		if c.rq.Empty() {
+			c.left = c.conn.Take(&c.rq, len(b)-n)
+			if c.left == 0 {
+				break
+			}
+		}
+		p := c.rq.First()
+		m := min(p.Len(), len(b)-n)
+		if flags&MsgTrunc == 0 {
+			p.CopyTo(b[n:n+m], 0)
+		}
+		n += m
+		c.left -= m
+		if p.TrimFront(m); p.Len() == 0 {
+			ln.pool.Free(c.rq.Pop())
+		}
+	}
+	c.conn.Accept(ln.now, n)
+	c.touchIf(ln)
+	return n
+}
+
+// Send sends b, as much of it as there is room for, to the peer, or a datagram
+// to another address if to is valid.
+func (s *Socket) Send(b []byte, to netip.AddrPort, info *PacketInfo) (n int, e syscall.Errno) {
+	if !s.stream() {
+		return s.sendDatagram(b, to, info)
+	}
+	e = s.hold(func(ln *lane) (e syscall.Errno) {
+		n, e = s.sendStream(ln, b)
+		return e
+	})
+	return n, e
+}
+
+// Recv reads up to len(b) bytes of a stream, or a datagram, of which what does
+// not fit is lost. Of a datagram n is its whole length, and info tells of it.
+func (s *Socket) Recv(b []byte, flags int) (n int, info PacketInfo, e syscall.Errno) {
+	if !s.stream() {
+		return s.recvDatagram(b, flags)
+	}
+	e = s.hold(func(ln *lane) (e syscall.Errno) {
+		n, e = s.recvStream(ln, b, flags)
+		return e
+	})
+	return n, info, e
+}
+
+// Directions of [Socket.Shutdown].
+const (
+	ShutRd = iota
+	ShutWr
+	ShutRdWr
+)
+
+// Shutdown ends one direction of a connection, or both.
+func (s *Socket) Shutdown(how int) syscall.Errno {
+	return s.hold(func(ln *lane) syscall.Errno {
+		if how < ShutRd || how > ShutRdWr {
+			return syscall.EINVAL
+		}
+		if s.udp != nil {
+			return s.udp.shutdown(ln, how)
+		}
+		c := s.conn
+		switch {
+		case s.listen != nil:
+			if how != ShutWr {
+				s.stop(ln)
+				s.tell(socket.EventIn | socket.EventHup)
+			}
+			return 0
+		case c == nil || c.gone && !c.opened:
+			return syscall.ENOTCONN
+		case c.gone || c.conn.State() == tcp.StateClosed:
+			return syscall.ENOTCONN
+		case !c.opened:
+			s.stop(ln)
+			return 0
+		}
+		if how != ShutWr {
+			c.rdClosed = true
+			ln.wake(c.rd.Wake())
+		}
+		if how != ShutRd && !c.wrClosed {
+			c.wrClosed = true
+			ln.wake(c.wr.Wake())
+			c.conn.Shutdown(ln.now)
+			c.touch(ln)
+		}
+		s.tell(socket.EventIn | socket.EventOut | socket.EventRdHup)
+		return 0
+	})
+}
+
+// Close ends the socket. What has been written is still sent; unread bytes, or
+// a linger of 0, reset the connection.
+func (s *Socket) Close() syscall.Errno {
+	return s.hold(func(ln *lane) syscall.Errno {
+		s.closeLocked(ln)
+		return 0
+	})
+}
+
+// Lingering reports whether a closed socket's connection still has bytes to
+// send, or waits for the peer to acknowledge its end (SO_LINGER).
+func (s *Socket) Lingering() bool {
+	s.ln.lock()
+	defer s.ln.unlock(nil)
+	c := s.conn
+	return c != nil && !c.gone && c.conn.State() != tcp.StateClosed && c.conn.State() != tcp.StateFinWait2 && c.conn.State() != tcp.StateTimeWait
+}
+
+func (s *Socket) closeLocked(ln *lane) {
+	if s.closed {
+		return
+	}
+	s.closed = true
+	delete(ln.sockets, s)
+	if s.udp != nil {
+		s.udp.closeLocked(ln)
+		s.tell(socket.EventHup)
+		return
+	}
+	if s.listen != nil {
+		s.listen.closeLocked(ln)
+	}
+	if c := s.conn; c != nil {
+		delete(ln.sockets, c)
+		c.detached = true
+		ln.wake(c.rd.Wake())
+		ln.wake(c.wr.Wake())
+		if ln.closed || c.linger == 0 || !c.opened {
+			c.conn.Abort(ln.now)
+		} else if c.left > 0 {
+			c.conn.Abort(ln.now) // RFC 2525 §2.17: taken and not read
+		} else {
+			c.conn.Close(ln.now)
+		}
+		if c.gone {
+			c.conn.FreeBuffers()
+		} else {
+			c.touch(ln)
+		}
+		c.purge()
+	}
+	s.unbind(ln)
+	s.tell(socket.EventHup)
+}
+
+// Unread, Unsent and Unacked are the bytes that wait (SIOCINQ, SIOCOUTQNSD,
+// SIOCOUTQ).
+func (s *Socket) Queued() (unread, unsent, unacked int, e syscall.Errno) {
+	e = s.hold(func(*lane) syscall.Errno {
+		switch {
+		case s.listen != nil:
+			return syscall.EINVAL
+		case s.udp != nil:
+			unread = s.udp.firstLen()
+		case s.conn != nil:
+			unread = s.conn.left + s.conn.conn.Readable()
+			unsent, unacked = s.conn.conn.Unsent(), s.conn.conn.Unacked()
+		}
+		return 0
+	})
+	return unread, unsent, unacked, e
+}
+
+// Info tells of the connection (TCP_INFO); of a socket without one, its state.
+func (s *Socket) Info() (i tcp.Info, e syscall.Errno) {
+	e = s.hold(func(*lane) syscall.Errno {
+		switch {
+		case !s.stream():
+			return syscall.ENOPROTOOPT
+		case s.conn != nil:
+			i = s.conn.conn.Info()
+		case s.listen != nil:
+			i.State = tcp.StateListen
+		}
+		return 0
+	})
+	return i, e
+}
+
+// Listening reports whether the socket is a listener (SO_ACCEPTCONN).
+func (s *Socket) Listening() bool {
+	s.ln.lock()
+	defer s.ln.unlock(nil)
+	return s.listen != nil
+}
+
+// SocketOptions are the options of a [Socket] that have an effect. Sizes are in
+// bytes.
+type SocketOptions = sockOptions
+
+// Options returns the options.
+func (s *Socket) Options() (o SocketOptions) {
+	s.ln.lock()
+	defer s.ln.unlock(nil)
+	return s.opt
+}
+
+// SetOptions changes the options and puts those that have changed into effect.
+func (s *Socket) SetOptions(change func(o *SocketOptions) syscall.Errno) syscall.Errno {
+	return s.hold(func(ln *lane) syscall.Errno {
+		was := s.opt
+		if e := change(&s.opt); e != 0 {
+			s.opt = was
+			return e
+		}
+		s.apply(ln, &was)
+		return 0
+	})
+}
+
+// apply puts changed options into effect.
+func (s *Socket) apply(ln *lane, was *sockOptions) {
+	o := &s.opt
+	if s.bind.port != 0 {
+		s.bind.reuseAddr, s.bind.reusePort = o.ReuseAddr, o.ReusePort
+	}
+	if u := s.udp; u != nil {
+		u.binding.reuseAddr, u.binding.reusePort = o.ReuseAddr, o.ReusePort
+		u.bcast, u.noLoop, u.ttl, u.tos = o.Broadcast, o.NoMulticastLoop, o.TTL, o.TOS
+		if o.Broadcast != was.Broadcast {
+			u.to, u.way.conf = netip.Addr{}, nil
+		}
+		if o.RcvBuf != was.RcvBuf && o.RcvBuf > 0 {
+			u.mu.Lock()
+			u.limit = o.RcvBuf
+			u.mu.Unlock()
+		}
+		return
+	}
+	c := s.conn
+	if c == nil {
+		return
+	}
+	c.linger, c.ttl, c.tos = o.Linger, o.TTL, o.TOS
+	if o.NoDelay != was.NoDelay {
+		c.conn.SetNoDelay(o.NoDelay)
+	}
+	if o.RcvBuf != was.RcvBuf && o.RcvBuf > 0 {
+		c.conn.SetRcvBuf(o.RcvBuf)
+	}
+	if o.SndBuf != was.SndBuf && o.SndBuf > 0 {
+		c.conn.SetSndBuf(o.SndBuf)
+	}
+	if o.KeepAlive != was.KeepAlive || o.KeepAlive &&
+		(o.KeepIdle != was.KeepIdle || o.KeepIntv != was.KeepIntv || o.KeepCount != was.KeepCount) {
+		idle := o.KeepIdle
+		if !o.KeepAlive {
+			idle = 0
+		}
+		c.conn.SetKeepAlive(ln.now, idle, o.KeepIntv, o.KeepCount)
+	}
+	c.touchIf(ln)
+}
+
+// configure puts the options into a connection's configuration.
+func (o *sockOptions) configure(cfg *tcp.Config) {
+	cfg.NoDelay = o.NoDelay
+	if o.RcvBuf > 0 {
+		cfg.RcvBuf, cfg.RcvBufMax = o.RcvBuf, o.RcvBuf
+	}
+	if o.SndBuf > 0 {
+		cfg.SndBuf, cfg.SndBufMax = o.SndBuf, o.SndBuf
+	}
+	if o.MSS > 0 {
+		cfg.MSS = min(cfg.MSS, o.MSS)
+	}
+	if o.SynCount > 0 {
+		cfg.SynRetries = o.SynCount
+	}
+	switch o.Congestion {
+	case "reno":
+		cfg.NewCC = newReno
+	case "cubic":
+		cfg.NewCC = nil
+	}
+}

@@ -1,0 +1,230 @@
+package host
+
+import (
+	"strconv"
+	"strings"
+	"syscall"
+)
+
+// A sysctl is one of Linux's settings by name: how it is read from a host's
+// settings and written to them. Values are numbers separated by white space,
+// or words.
+type sysctl struct {
+	get func(s *Settings) string
+	set func(s *Settings, v string) bool // reports whether v is a value for it
+}
+
+// sysctls are the settings that act, under the names of /proc/sys with dots.
+var sysctls = map[string]sysctl{
+	"net.ipv4.ip_forward":             boolean(func(s *Settings) *bool { return &s.Forward }),
+	"net.ipv4.conf.all.forwarding":    boolean(func(s *Settings) *bool { return &s.Forward }),
+	"net.ipv6.conf.all.forwarding":    boolean(func(s *Settings) *bool { return &s.Forward }),
+	"net.ipv4.icmp_echo_ignore_all":   boolean(func(s *Settings) *bool { return &s.ICMPEchoIgnoreAll }),
+	"net.ipv6.icmp.echo_ignore_all":   boolean(func(s *Settings) *bool { return &s.ICMPEchoIgnoreAll }),
+	"net.ipv4.icmp_msgs_per_sec":      integer(func(s *Settings) *int { return &s.ICMPRate }, 0, 1<<20),
+	"net.ipv4.tcp_timestamps":         inverse(func(s *Settings) *bool { return &s.TCPNoTimestamps }),
+	"net.ipv4.tcp_window_scaling":     inverse(func(s *Settings) *bool { return &s.TCPNoWindowScaling }),
+	"net.ipv4.tcp_sack":               inverse(func(s *Settings) *bool { return &s.TCPNoSACK }),
+	"net.ipv4.tcp_max_syn_backlog":    integer(func(s *Settings) *int { return &s.SynBacklog }, 1, 1<<20),
+	"net.ipv4.tcp_max_tw_buckets":     integer(func(s *Settings) *int { return &s.TimeWaitMax }, 0, 1<<24),
+	"net.core.somaxconn":              integer(func(s *Settings) *int { return &s.Somaxconn }, 1, 1<<20),
+	"net.core.rmem_default":           integer(func(s *Settings) *int { return &s.UDPRcvBuf }, 2304, 1<<30),
+	"net.ipv4.tcp_syn_retries":        integer(func(s *Settings) *int { return &s.TCPSynRetries }, 1, 127),
+	"net.ipv4.tcp_synack_retries":     integer(func(s *Settings) *int { return &s.TCPSynAckRetries }, 1, 127),
+	"net.ipv4.tcp_retries2":           integer(func(s *Settings) *int { return &s.TCPRetries2 }, 1, 127),
+	"net.ipv4.tcp_orphan_retries":     integer(func(s *Settings) *int { return &s.TCPOrphanRetries }, 1, 127),
+	"net.ipv4.tcp_fin_timeout":        integer(func(s *Settings) *int { return &s.TCPFinTimeout }, 1, 3600),
+	"net.ipv4.tcp_rmem":               triple(func(s *Settings) (def, max *int) { return &s.TCPRcvBuf, &s.TCPRcvBufMax }),
+	"net.ipv4.tcp_wmem":               triple(func(s *Settings) (def, max *int) { return &s.TCPSndBuf, &s.TCPSndBufMax }),
+	"net.ipv4.ip_default_ttl":         {getTTL, setTTL},
+	"net.ipv4.ip_local_port_range":    {getPorts, setPorts},
+	"net.ipv4.tcp_congestion_control": {getCongestion, setCongestion},
+	"net.ipv6.conf.all.accept_ra":     inverse(func(s *Settings) *bool { return &s.NoAcceptRA }),
+	"net.ipv6.conf.default.accept_ra": inverse(func(s *Settings) *bool { return &s.NoAcceptRA }),
+	"net.ipv4.tcp_available_congestion_control": {
+		func(*Settings) string { return "cubic reno" }, func(*Settings, string) bool { return false },
+	},
+}
+
+func boolean(field func(s *Settings) *bool) sysctl {
+	return sysctl{
+		func(s *Settings) string { return strconv.Itoa(boolNumber(*field(s))) },
+		func(s *Settings, v string) bool {
+			n, err := strconv.Atoi(v)
+			*field(s) = n != 0
+			return err == nil
+		},
+	}
+}
+
+// inverse is a setting that is on unless the field is set.
+func inverse(field func(s *Settings) *bool) sysctl {
+	return sysctl{
+		func(s *Settings) string { return strconv.Itoa(boolNumber(!*field(s))) },
+		func(s *Settings, v string) bool {
+			n, err := strconv.Atoi(v)
+			*field(s) = n == 0
+			return err == nil
+		},
+	}
+}
+
+func boolNumber(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+func integer(field func(s *Settings) *int, low, high int) sysctl {
+	return sysctl{
+		func(s *Settings) string { return strconv.Itoa(*field(s)) },
+		func(s *Settings, v string) bool {
+			n, err := strconv.Atoi(v)
+			if err != nil || n < low || n > high {
+				return false
+			}
+			*field(s) = n
+			return true
+		},
+	}
+}
+
+// triple is minimum, default and maximum of a buffer; the minimum is fixed.
+func triple(field func(s *Settings) (def, max *int)) sysctl {
+	return sysctl{
+		func(s *Settings) string {
+			def, most := field(s)
+			return "4096\t" + strconv.Itoa(*def) + "\t" + strconv.Itoa(*most)
+		},
+		func(s *Settings, v string) bool {
+			words := strings.Fields(v)
+			var n [3]int
+			if len(words) != len(n) {
+				return false
+			}
+			for i, w := range words {
+				var err error
+				if n[i], err = strconv.Atoi(w); err != nil || n[i] < 1 || n[i] > 1<<30 {
+					return false
+				}
+			}
+			def, most := field(s)
+			*def, *most = n[1], max(n[1], n[2])
+			return true
+		},
+	}
+}
+
+func getTTL(s *Settings) string { return strconv.Itoa(int(s.TTL)) }
+
+func setTTL(s *Settings, v string) bool {
+	n, err := strconv.Atoi(v)
+	if err != nil || n < 1 || n > 255 {
+		return false
+	}
+	s.TTL = uint8(n)
+	return true
+}
+
+func getPorts(s *Settings) string {
+	return strconv.Itoa(int(s.PortMin)) + "\t" + strconv.Itoa(int(s.PortMax))
+}
+
+func setPorts(s *Settings, v string) bool {
+	words := strings.Fields(v)
+	if len(words) != 2 {
+		return false
+	}
+	low, err1 := strconv.ParseUint(words[0], 10, 16)
+	high, err2 := strconv.ParseUint(words[1], 10, 16)
+	if err1 != nil || err2 != nil || low == 0 || low > high {
+		return false
+	}
+	s.PortMin, s.PortMax = uint16(low), uint16(high)
+	return true
+}
+
+func getCongestion(s *Settings) string {
+	if s.TCPCongestion == "" {
+		return "cubic"
+	}
+	return s.TCPCongestion
+}
+
+func setCongestion(s *Settings, v string) bool {
+	if v != "cubic" && v != "reno" {
+		return false
+	}
+	s.TCPCongestion = v
+	return true
+}
+
+// remembered are settings of Linux that can be written and read back, and with
+// which nothing happens yet: what they turn on is not there, or cannot be
+// turned off. Their values are Linux's before anybody has written any.
+var remembered = map[string]string{
+	"net.ipv4.tcp_dsack": "1", "net.ipv4.tcp_ecn": "2", "net.ipv4.tcp_ecn_fallback": "1", "net.ipv4.tcp_syncookies": "1",
+	"net.ipv4.tcp_recovery": "1", "net.ipv4.tcp_early_retrans": "3", "net.ipv4.tcp_reordering": "3", "net.ipv4.tcp_max_reordering": "300",
+	"net.ipv4.tcp_frto": "2", "net.ipv4.tcp_retries1": "3", "net.ipv4.tcp_slow_start_after_idle": "1", "net.ipv4.tcp_fastopen": "1",
+	"net.ipv4.tcp_fastopen_key": "00000000-00000000-00000000-00000000", "net.ipv4.tcp_notsent_lowat": "4294967295",
+	"net.ipv4.tcp_mtu_probing": "0", "net.ipv4.tcp_base_mss": "1024", "net.ipv4.tcp_min_snd_mss": "48", "net.ipv4.tcp_tw_reuse": "2",
+	"net.ipv4.tcp_keepalive_time": "7200", "net.ipv4.tcp_keepalive_intvl": "75", "net.ipv4.tcp_keepalive_probes": "9",
+	"net.ipv4.tcp_moderate_rcvbuf": "1", "net.ipv4.tcp_autocorking": "1", "net.ipv4.tcp_abort_on_overflow": "0", "net.ipv4.tcp_rfc1337": "0",
+	"net.ipv4.tcp_challenge_ack_limit": "2147483647", "net.ipv4.tcp_invalid_ratelimit": "500", "net.ipv4.tcp_limit_output_bytes": "4194304",
+	"net.ipv4.tcp_min_rtt_wlen": "300", "net.ipv4.tcp_adv_win_scale": "1", "net.ipv4.tcp_pacing_ss_ratio": "200",
+	"net.ipv4.tcp_pacing_ca_ratio": "120", "net.ipv4.tcp_no_metrics_save": "0", "net.ipv4.tcp_mem": "187380\t249843\t374760",
+	"net.core.rmem_max": "212992", "net.core.wmem_max": "212992", "net.core.wmem_default": "212992",
+	"net.ipv4.icmp_ratelimit": "1000", "net.ipv4.icmp_ratemask": "6168", "net.ipv4.icmp_echo_ignore_broadcasts": "1",
+	"net.ipv4.conf.all.rp_filter": "0", "net.ipv4.conf.all.accept_redirects": "0", "net.ipv4.conf.all.send_redirects": "1",
+	"net.ipv4.conf.all.arp_ignore": "0", "net.ipv4.conf.all.arp_announce": "0", "net.ipv4.conf.all.arp_filter": "0",
+	"net.ipv4.ipfrag_time": "30", "net.ipv4.ipfrag_high_thresh": "4194304", "net.ipv6.ip6frag_time": "60",
+	"net.ipv4.ip_nonlocal_bind": "0", "net.ipv6.bindv6only": "0", "net.ipv4.ip_no_pmtu_disc": "0", "net.ipv4.tcp_l3mdev_accept": "0",
+}
+
+// Sysctl reads one of Linux's settings by its name, such as
+// "net.ipv4.tcp_sack"; slashes may stand for the dots. It fails with ENOENT if
+// there is no such setting.
+func (h *Host) Sysctl(name string) (string, syscall.Errno) {
+	name = strings.ReplaceAll(name, "/", ".")
+	if c, ok := sysctls[name]; ok {
+		s := h.Settings()
+		return c.get(&s), 0
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if v, ok := h.remembered[name]; ok {
+		return v, 0
+	}
+	if v, ok := remembered[name]; ok {
+		return v, 0
+	}
+	return "", syscall.ENOENT
+}
+
+// SetSysctl writes one of Linux's settings. It fails with EINVAL if the value
+// is none for it.
+func (h *Host) SetSysctl(name, value string) syscall.Errno {
+	name, value = strings.ReplaceAll(name, "/", "."), strings.TrimSpace(value)
+	c, ok := sysctls[name]
+	if !ok {
+		if _, ok := remembered[name]; !ok {
+			return syscall.ENOENT
+		}
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		if h.remembered == nil {
+			h.remembered = make(map[string]string)
+		}
+		h.remembered[name] = value
+		return 0
+	}
+	s := h.Settings()
+	if !c.set(&s, value) {
+		return syscall.EINVAL
+	}
+	if err := h.SetSettings(s); err != nil {
+		return syscall.EINVAL
+	}
+	return 0
+}

@@ -1,0 +1,568 @@
+package posix
+
+import (
+	"encoding/binary"
+	"math"
+	"slices"
+	"syscall"
+	"time"
+
+	"github.com/towpath/towpath/host"
+	"github.com/towpath/towpath/tcp"
+)
+
+// Levels and options, by Linux's numbers on amd64.
+const (
+	SOL_SOCKET   = 1
+	IPPROTO_IP   = 0
+	IPPROTO_TCP  = 6
+	IPPROTO_UDP  = 17
+	IPPROTO_IPV6 = 41
+
+	SO_DEBUG           = 1
+	SO_REUSEADDR       = 2
+	SO_TYPE            = 3
+	SO_ERROR           = 4
+	SO_DONTROUTE       = 5
+	SO_BROADCAST       = 6
+	SO_SNDBUF          = 7
+	SO_RCVBUF          = 8
+	SO_KEEPALIVE       = 9
+	SO_OOBINLINE       = 10
+	SO_PRIORITY        = 12
+	SO_LINGER          = 13
+	SO_REUSEPORT       = 15
+	SO_RCVLOWAT        = 18
+	SO_SNDLOWAT        = 19
+	SO_RCVTIMEO        = 20
+	SO_SNDTIMEO        = 21
+	SO_BINDTODEVICE    = 25
+	SO_TIMESTAMP       = 29
+	SO_ACCEPTCONN      = 30
+	SO_SNDBUFFORCE     = 32
+	SO_RCVBUFFORCE     = 33
+	SO_TIMESTAMPNS     = 35
+	SO_MARK            = 36
+	SO_TIMESTAMPING    = 37
+	SO_PROTOCOL        = 38
+	SO_DOMAIN          = 39
+	SO_BUSY_POLL       = 46
+	SO_MAX_PACING_RATE = 47
+	SO_INCOMING_CPU    = 49
+	SO_MEMINFO         = 55
+	SO_ZEROCOPY        = 60
+
+	TCP_NODELAY          = 1
+	TCP_MAXSEG           = 2
+	TCP_CORK             = 3
+	TCP_KEEPIDLE         = 4
+	TCP_KEEPINTVL        = 5
+	TCP_KEEPCNT          = 6
+	TCP_SYNCNT           = 7
+	TCP_LINGER2          = 8
+	TCP_DEFER_ACCEPT     = 9
+	TCP_WINDOW_CLAMP     = 10
+	TCP_INFO             = 11
+	TCP_QUICKACK         = 12
+	TCP_CONGESTION       = 13
+	TCP_USER_TIMEOUT     = 18
+	TCP_FASTOPEN         = 23
+	TCP_TIMESTAMP        = 24
+	TCP_NOTSENT_LOWAT    = 25
+	TCP_CC_INFO          = 26
+	TCP_SAVE_SYN         = 27
+	TCP_SAVED_SYN        = 28
+	TCP_FASTOPEN_CONNECT = 30
+	TCP_FASTOPEN_KEY     = 33
+	TCP_FASTOPEN_NO_COOK = 34
+	TCP_INQ              = 36
+	TCP_TX_DELAY         = 37
+
+	IP_TOS            = 1
+	IP_TTL            = 2
+	IP_PKTINFO        = 8
+	IP_MTU_DISCOVER   = 10
+	IP_RECVERR        = 11
+	IP_RECVTTL        = 12
+	IP_RECVTOS        = 13
+	IP_MTU            = 14
+	IP_FREEBIND       = 15
+	IP_TRANSPARENT    = 19
+	IP_MULTICAST_IF   = 32
+	IP_MULTICAST_TTL  = 33
+	IP_MULTICAST_LOOP = 34
+
+	IPV6_UNICAST_HOPS   = 16
+	IPV6_MULTICAST_HOPS = 18
+	IPV6_MULTICAST_LOOP = 19
+	IPV6_MTU_DISCOVER   = 23
+	IPV6_RECVERR        = 25
+	IPV6_V6ONLY         = 26
+	IPV6_RECVPKTINFO    = 49
+	IPV6_PKTINFO        = 50
+	IPV6_RECVHOPLIMIT   = 51
+	IPV6_HOPLIMIT       = 52
+	IPV6_RECVTCLASS     = 66
+	IPV6_TCLASS         = 67
+)
+
+// An optName names an option by level and number.
+type optName struct{ level, name int }
+
+// kept are options that are read back as they were set, or as the value here
+// before. Nothing follows from them yet.
+var kept = map[optName]int32{
+	{SOL_SOCKET, SO_DEBUG}: 0, {SOL_SOCKET, SO_DONTROUTE}: 0, {SOL_SOCKET, SO_PRIORITY}: 0, {SOL_SOCKET, SO_MARK}: 0,
+	{SOL_SOCKET, SO_TIMESTAMP}: 0, {SOL_SOCKET, SO_TIMESTAMPNS}: 0, {SOL_SOCKET, SO_TIMESTAMPING}: 0, {SOL_SOCKET, SO_ZEROCOPY}: 0,
+	{SOL_SOCKET, SO_BUSY_POLL}: 0, {SOL_SOCKET, SO_MAX_PACING_RATE}: -1, {SOL_SOCKET, SO_OOBINLINE}: 0, {SOL_SOCKET, SO_INCOMING_CPU}: -1,
+	{IPPROTO_TCP, TCP_LINGER2}: 60, {IPPROTO_TCP, TCP_DEFER_ACCEPT}: 0, {IPPROTO_TCP, TCP_WINDOW_CLAMP}: 0,
+	{IPPROTO_TCP, TCP_QUICKACK}: 1, {IPPROTO_TCP, TCP_USER_TIMEOUT}: 0, {IPPROTO_TCP, TCP_FASTOPEN}: 0, {IPPROTO_TCP, TCP_TIMESTAMP}: 0,
+	{IPPROTO_TCP, TCP_NOTSENT_LOWAT}: 0, {IPPROTO_TCP, TCP_SAVE_SYN}: 0, {IPPROTO_TCP, TCP_FASTOPEN_CONNECT}: 0, {IPPROTO_TCP, TCP_INQ}: 0,
+	{IPPROTO_TCP, TCP_TX_DELAY}: 0, {IPPROTO_TCP, TCP_FASTOPEN_NO_COOK}: 0, {IPPROTO_TCP, TCP_CORK}: 0,
+	{IPPROTO_IP, IP_MTU_DISCOVER}: 1, {IPPROTO_IP, IP_RECVERR}: 0, {IPPROTO_IP, IP_FREEBIND}: 0, {IPPROTO_IP, IP_TRANSPARENT}: 0,
+	{IPPROTO_IP, IP_MULTICAST_TTL}: 1, {IPPROTO_IPV6, IPV6_MULTICAST_HOPS}: 1, {IPPROTO_IPV6, IPV6_MTU_DISCOVER}: 1, {IPPROTO_IPV6, IPV6_RECVERR}: 0,
+}
+
+// wanted are options that ask for control messages.
+var wanted = map[optName]bool{
+	{IPPROTO_IP, IP_PKTINFO}: true, {IPPROTO_IP, IP_RECVTTL}: true, {IPPROTO_IP, IP_RECVTOS}: true,
+	{IPPROTO_IPV6, IPV6_RECVPKTINFO}: true, {IPPROTO_IPV6, IPV6_RECVHOPLIMIT}: true, {IPPROTO_IPV6, IPV6_RECVTCLASS}: true,
+}
+
+// Least and largest buffers, as Linux doubles them for its overhead.
+const (
+	rcvBufMin = 2304
+	sndBufMin = 4608
+	bufMax    = 2 * 212992
+)
+
+func boolInt(b bool) int32 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// SetSockOpt sets an option to the value in data.
+func (p *Process) SetSockOpt(fd, level, name int, data []byte) syscall.Errno {
+	f, e := p.socketOf(fd)
+	if e != 0 {
+		return e
+	}
+	n := optName{level, name}
+	stream := f.sock.Type() == host.SockStream
+	if level == IPPROTO_TCP && !stream {
+		return syscall.ENOPROTOOPT
+	}
+	if level == IPPROTO_IPV6 && f.sock.Family() != AF_INET6 {
+		return syscall.ENOPROTOOPT
+	}
+	switch n {
+	case optName{SOL_SOCKET, SO_LINGER}:
+		if len(data) < 8 {
+			return syscall.EINVAL
+		}
+		sec := int32(binary.LittleEndian.Uint32(data[4:]))
+		if binary.LittleEndian.Uint32(data) == 0 {
+			sec = -1
+		}
+		return f.set(func(o *host.SocketOptions) { o.Linger = int(sec) })
+	case optName{SOL_SOCKET, SO_RCVTIMEO}, optName{SOL_SOCKET, SO_SNDTIMEO}:
+		if len(data) < 16 {
+			return syscall.EINVAL
+		}
+		sec, usec := int64(binary.LittleEndian.Uint64(data)), int64(binary.LittleEndian.Uint64(data[8:]))
+		if usec < 0 || usec >= 1e6 {
+			return syscall.EDOM
+		}
+		d := time.Duration(max(sec, 0))*time.Second + time.Duration(usec)*time.Microsecond
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		if name == SO_RCVTIMEO {
+			f.rcvTimeo = d
+		} else {
+			f.sndTimeo = d
+		}
+		return 0
+	case optName{SOL_SOCKET, SO_BINDTODEVICE}:
+		return 0
+	case optName{IPPROTO_TCP, TCP_CONGESTION}:
+		cc := string(data)
+		for i, c := range data {
+			if c == 0 {
+				cc = cc[:i]
+				break
+			}
+		}
+		if cc != "cubic" && cc != "reno" {
+			return syscall.ENOENT
+		}
+		return f.set(func(o *host.SocketOptions) { o.Congestion = cc })
+	}
+	v, e := optInt(level, data)
+	if e != 0 {
+		return e
+	}
+	switch n {
+	case optName{SOL_SOCKET, SO_TYPE}, optName{SOL_SOCKET, SO_ERROR}, optName{SOL_SOCKET, SO_PROTOCOL}, optName{SOL_SOCKET, SO_DOMAIN},
+		optName{SOL_SOCKET, SO_ACCEPTCONN}, optName{SOL_SOCKET, SO_SNDLOWAT}, optName{IPPROTO_TCP, TCP_INFO}:
+		return syscall.ENOPROTOOPT
+	case optName{SOL_SOCKET, SO_REUSEADDR}:
+		return f.set(func(o *host.SocketOptions) { o.ReuseAddr = v != 0 })
+	case optName{SOL_SOCKET, SO_REUSEPORT}:
+		return f.set(func(o *host.SocketOptions) { o.ReusePort = v != 0 })
+	case optName{SOL_SOCKET, SO_BROADCAST}:
+		return f.set(func(o *host.SocketOptions) { o.Broadcast = v != 0 })
+	case optName{SOL_SOCKET, SO_KEEPALIVE}:
+		return f.set(func(o *host.SocketOptions) { o.KeepAlive = v != 0 })
+	case optName{SOL_SOCKET, SO_RCVLOWAT}:
+		return f.set(func(o *host.SocketOptions) {
+			most := p.h.Settings().TCPRcvBufMax / 2
+			if o.RcvLowat = min(int(v), most); v < 0 {
+				o.RcvLowat = most
+			} else if v == 0 {
+				o.RcvLowat = 1
+			}
+		})
+	case optName{SOL_SOCKET, SO_RCVBUF}, optName{SOL_SOCKET, SO_RCVBUFFORCE}:
+		size := clamp(2*int64(v), rcvBufMin, bufMax)
+		f.mu.Lock()
+		f.inReq = size
+		f.mu.Unlock()
+		return f.set(func(o *host.SocketOptions) { o.RcvBuf = size / 2 })
+	case optName{SOL_SOCKET, SO_SNDBUF}, optName{SOL_SOCKET, SO_SNDBUFFORCE}:
+		size := clamp(2*int64(v), sndBufMin, bufMax)
+		f.mu.Lock()
+		f.outReq = size
+		f.mu.Unlock()
+		return f.set(func(o *host.SocketOptions) { o.SndBuf = size / 2 })
+	case optName{IPPROTO_TCP, TCP_NODELAY}:
+		return f.set(func(o *host.SocketOptions) { o.NoDelay = v != 0 })
+	case optName{IPPROTO_TCP, TCP_MAXSEG}:
+		if v != 0 && (v < 88 || v > 32767) {
+			return syscall.EINVAL
+		}
+		return f.set(func(o *host.SocketOptions) { o.MSS = int(v) })
+	case optName{IPPROTO_TCP, TCP_KEEPIDLE}:
+		if v < 1 || v > 32767 {
+			return syscall.EINVAL
+		}
+		return f.set(func(o *host.SocketOptions) { o.KeepIdle = time.Duration(v) * time.Second })
+	case optName{IPPROTO_TCP, TCP_KEEPINTVL}:
+		if v < 1 || v > 32767 {
+			return syscall.EINVAL
+		}
+		return f.set(func(o *host.SocketOptions) { o.KeepIntv = time.Duration(v) * time.Second })
+	case optName{IPPROTO_TCP, TCP_KEEPCNT}:
+		if v < 1 || v > 127 {
+			return syscall.EINVAL
+		}
+		return f.set(func(o *host.SocketOptions) { o.KeepCount = int(v) })
+	case optName{IPPROTO_TCP, TCP_SYNCNT}:
+		if v < 1 || v > 127 {
+			return syscall.EINVAL
+		}
+		return f.set(func(o *host.SocketOptions) { o.SynCount = int(v) })
+	case optName{IPPROTO_IP, IP_TOS}, optName{IPPROTO_IPV6, IPV6_TCLASS}:
+		if v < -1 || v > 255 {
+			if level == IPPROTO_IPV6 {
+				return syscall.EINVAL
+			}
+		}
+		return f.set(func(o *host.SocketOptions) { o.TOS = uint8(max(v, 0)) })
+	case optName{IPPROTO_IP, IP_TTL}, optName{IPPROTO_IPV6, IPV6_UNICAST_HOPS}:
+		if v != -1 && (v < 0 || v > 255 || v == 0 && level == IPPROTO_IP) {
+			return syscall.EINVAL
+		}
+		return f.set(func(o *host.SocketOptions) { o.TTL = uint8(max(v, 0)) })
+	case optName{IPPROTO_IP, IP_MULTICAST_LOOP}, optName{IPPROTO_IPV6, IPV6_MULTICAST_LOOP}:
+		return f.set(func(o *host.SocketOptions) { o.NoMulticastLoop = v == 0 })
+	case optName{IPPROTO_IPV6, IPV6_V6ONLY}:
+		if a, _ := f.sock.LocalName(); a.Port() != 0 {
+			return syscall.EINVAL
+		}
+		return f.set(func(o *host.SocketOptions) { o.V6Only = v != 0 })
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if wanted[n] {
+		if f.recv == nil {
+			f.recv = make(map[optName]bool)
+		}
+		f.recv[n] = v != 0
+		return 0
+	}
+	if _, ok := kept[n]; ok {
+		if f.kept == nil {
+			f.kept = make(map[optName][]byte)
+		}
+		f.kept[n] = binary.LittleEndian.AppendUint32(nil, uint32(v))
+		return 0
+	}
+	return syscall.ENOPROTOOPT
+}
+
+// optInt is the value of an option that is an int; IP's may be a byte.
+func optInt(level int, data []byte) (int32, syscall.Errno) {
+	switch {
+	case len(data) >= 4:
+		return int32(binary.LittleEndian.Uint32(data)), 0
+	case len(data) >= 1 && level == IPPROTO_IP:
+		return int32(data[0]), 0
+	}
+	return 0, syscall.EINVAL
+}
+
+func clamp(v, low, high int64) int {
+	if v < 0 { // of an int that was too large
+		v = high
+	}
+	return int(min(max(v, low), high))
+}
+
+func (f *file) set(change func(o *host.SocketOptions)) syscall.Errno {
+	return f.sock.SetOptions(func(o *host.SocketOptions) syscall.Errno {
+		change(o)
+		return 0
+	})
+}
+
+// GetSockOpt returns an option's value, at most size bytes of it.
+func (p *Process) GetSockOpt(fd, level, name, size int) ([]byte, syscall.Errno) {
+	f, e := p.socketOf(fd)
+	if e != 0 {
+		return nil, e
+	}
+	if size < 0 {
+		return nil, syscall.EINVAL
+	}
+	b, e := p.getOption(f, optName{level, name})
+	if e != 0 {
+		return nil, e
+	}
+	if level == IPPROTO_IP && len(b) == 4 && size > 0 && size < 4 {
+		return b[:1], 0 // as Linux, for old programs
+	}
+	return b[:min(len(b), size)], 0
+}
+
+func (p *Process) getOption(f *file, n optName) ([]byte, syscall.Errno) {
+	stream := f.sock.Type() == host.SockStream
+	// Linux asks one family's options after the other, and they differ in what
+	// they say.
+	if n.level == IPPROTO_TCP && !stream {
+		if f.sock.Family() == AF_INET6 {
+			return nil, syscall.ENOPROTOOPT
+		}
+		return nil, syscall.EOPNOTSUPP
+	}
+	if n.level == IPPROTO_IPV6 && f.sock.Family() != AF_INET6 {
+		return nil, syscall.EOPNOTSUPP
+	}
+	o := f.sock.Options()
+	num := func(v int32) ([]byte, syscall.Errno) { return binary.LittleEndian.AppendUint32(nil, uint32(v)), 0 }
+	flag := func(v bool) ([]byte, syscall.Errno) { return num(boolInt(v)) }
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	switch n {
+	case optName{SOL_SOCKET, SO_TYPE}:
+		return num(int32(f.sock.Type()))
+	case optName{SOL_SOCKET, SO_DOMAIN}:
+		return num(int32(f.sock.Family()))
+	case optName{SOL_SOCKET, SO_PROTOCOL}:
+		return num(int32(f.sock.Protocol()))
+	case optName{SOL_SOCKET, SO_ERROR}:
+		pending, e := f.sock.Error()
+		if e != 0 {
+			return nil, e
+		}
+		return num(int32(pending))
+	case optName{SOL_SOCKET, SO_ACCEPTCONN}:
+		return flag(f.sock.Listening())
+	case optName{SOL_SOCKET, SO_REUSEADDR}:
+		return flag(o.ReuseAddr)
+	case optName{SOL_SOCKET, SO_REUSEPORT}:
+		return flag(o.ReusePort)
+	case optName{SOL_SOCKET, SO_BROADCAST}:
+		return flag(o.Broadcast)
+	case optName{SOL_SOCKET, SO_KEEPALIVE}:
+		return flag(o.KeepAlive)
+	case optName{SOL_SOCKET, SO_RCVLOWAT}:
+		return num(int32(o.RcvLowat))
+	case optName{SOL_SOCKET, SO_SNDLOWAT}:
+		return num(1)
+	case optName{SOL_SOCKET, SO_RCVBUF}:
+		if f.inReq != 0 {
+			return num(int32(f.inReq))
+		}
+		if stream {
+			return num(131072)
+		}
+		return num(212992)
+	case optName{SOL_SOCKET, SO_SNDBUF}:
+		switch {
+		case f.outReq != 0:
+			return num(int32(f.outReq))
+		case stream:
+			return num(16384)
+		}
+		return num(212992)
+	case optName{SOL_SOCKET, SO_LINGER}:
+		b := make([]byte, 8)
+		if o.Linger >= 0 {
+			b[0] = 1
+			binary.LittleEndian.PutUint32(b[4:], uint32(o.Linger))
+		}
+		return b, 0
+	case optName{SOL_SOCKET, SO_RCVTIMEO}:
+		return timeval(f.rcvTimeo), 0
+	case optName{SOL_SOCKET, SO_SNDTIMEO}:
+		return timeval(f.sndTimeo), 0
+	case optName{SOL_SOCKET, SO_BINDTODEVICE}:
+		return nil, 0
+	case optName{SOL_SOCKET, SO_MEMINFO}:
+		return make([]byte, 36), 0
+	case optName{IPPROTO_TCP, TCP_NODELAY}:
+		return flag(o.NoDelay)
+	case optName{IPPROTO_TCP, TCP_MAXSEG}:
+		i, _ := f.sock.Info()
+		switch {
+		case i.SndMSS != 0:
+			return num(int32(i.SndMSS))
+		case o.MSS != 0:
+			return num(int32(o.MSS))
+		}
+		return num(536)
+	case optName{IPPROTO_TCP, TCP_KEEPIDLE}:
+		return num(int32(o.KeepIdle / time.Second))
+	case optName{IPPROTO_TCP, TCP_KEEPINTVL}:
+		return num(int32(o.KeepIntv / time.Second))
+	case optName{IPPROTO_TCP, TCP_KEEPCNT}:
+		return num(int32(o.KeepCount))
+	case optName{IPPROTO_TCP, TCP_SYNCNT}:
+		if o.SynCount == 0 {
+			return num(6)
+		}
+		return num(int32(o.SynCount))
+	case optName{IPPROTO_TCP, TCP_CONGESTION}:
+		name := o.Congestion
+		if name == "" {
+			name = "cubic"
+		}
+		b := make([]byte, 16)
+		copy(b, name)
+		return b, 0
+	case optName{IPPROTO_TCP, TCP_INFO}:
+		i, e := f.sock.Info()
+		if e != 0 {
+			return nil, e
+		}
+		return tcpInfo(&i, p.h.Clock().Now()), 0
+	case optName{IPPROTO_TCP, TCP_SAVED_SYN}, optName{IPPROTO_TCP, TCP_CC_INFO}:
+		return nil, 0
+	case optName{IPPROTO_IP, IP_TOS}:
+		return num(int32(o.TOS))
+	case optName{IPPROTO_IPV6, IPV6_TCLASS}:
+		return num(int32(o.TOS))
+	case optName{IPPROTO_IP, IP_TTL}, optName{IPPROTO_IPV6, IPV6_UNICAST_HOPS}:
+		if o.TTL == 0 {
+			return num(64)
+		}
+		return num(int32(o.TTL))
+	case optName{IPPROTO_IP, IP_MULTICAST_LOOP}, optName{IPPROTO_IPV6, IPV6_MULTICAST_LOOP}:
+		return flag(!o.NoMulticastLoop)
+	case optName{IPPROTO_IPV6, IPV6_V6ONLY}:
+		return flag(o.V6Only)
+	case optName{IPPROTO_IP, IP_MTU}:
+		i, e := f.sock.Info()
+		if e != 0 || i.AdvMSS == 0 {
+			return nil, syscall.ENOTCONN
+		}
+		return num(int32(i.AdvMSS + 40))
+	}
+	if wanted[n] {
+		return flag(f.recv[n])
+	}
+	if b := f.kept[n]; b != nil {
+		return slices.Clone(b), 0
+	}
+	if v, ok := kept[n]; ok {
+		return num(v)
+	}
+	return nil, syscall.ENOPROTOOPT
+}
+
+func timeval(d time.Duration) []byte {
+	b := binary.LittleEndian.AppendUint64(nil, uint64(d/time.Second))
+	return binary.LittleEndian.AppendUint64(b, uint64(d%time.Second/time.Microsecond))
+}
+
+// tcpStates are Linux's numbers of the states.
+var tcpStates = map[tcp.State]uint8{
+	tcp.StateEstablished: 1, tcp.StateSynSent: 2, tcp.StateSynReceived: 3, tcp.StateFinWait1: 4, tcp.StateFinWait2: 5,
+	tcp.StateTimeWait: 6, tcp.StateClosed: 7, tcp.StateCloseWait: 8, tcp.StateLastAck: 9, tcp.StateListen: 10, tcp.StateClosing: 11,
+}
+
+// tcpInfo is struct tcp_info of an Info at the instant now.
+func tcpInfo(i *tcp.Info, now time.Duration) []byte {
+	b := make([]byte, 280)
+	le := binary.LittleEndian
+	b[0] = tcpStates[i.State]
+	switch {
+	case i.Loss:
+		b[1] = 4
+	case i.Recovery:
+		b[1] = 3
+	}
+	b[2], b[4] = i.Retransmits, i.Backoff
+	if i.Timestamps {
+		b[5] |= 1
+	}
+	if i.SACK {
+		b[5] |= 2
+	}
+	if i.WindowScale {
+		b[5] |= 4
+	}
+	b[6] = i.SndWScale&15 | i.RcvWScale<<4
+	us := func(d time.Duration) uint32 { return uint32(d / time.Microsecond) }
+	ago := func(at time.Duration) uint32 { return uint32(max(now-at, 0) / time.Millisecond) }
+	segs := func(bytes int) uint32 {
+		if i.SndMSS == 0 {
+			return 0
+		}
+		return uint32((bytes + i.SndMSS - 1) / i.SndMSS)
+	}
+	put := func(at int, v uint32) { le.PutUint32(b[at:], v) }
+	put(8, us(i.RTO))
+	put(12, 40000)
+	put(16, uint32(i.SndMSS))
+	put(20, uint32(i.RcvMSS))
+	put(24, segs(i.Unacked))
+	put(28, segs(i.Sacked))
+	put(32, segs(i.Lost))
+	put(44, ago(i.LastDataSent))
+	put(52, ago(i.LastDataRcvd))
+	put(56, ago(i.LastRcvd))
+	put(60, uint32(i.AdvMSS+40))
+	put(64, uint32(i.RcvBuf))
+	put(68, us(i.RTT))
+	put(72, us(i.RTTVar))
+	put(76, segs(min(i.Ssthresh, math.MaxInt32)))
+	put(80, segs(i.Cwnd))
+	put(84, uint32(i.AdvMSS))
+	put(88, 3)
+	put(96, uint32(i.RcvBuf))
+	put(100, uint32(i.Retrans))
+	le.PutUint64(b[104:], i.PacingRate)
+	le.PutUint64(b[112:], math.MaxUint64)
+	le.PutUint64(b[120:], i.BytesAcked)
+	le.PutUint64(b[128:], i.BytesIn)
+	put(136, uint32(i.SegsOut))
+	put(140, uint32(i.SegsIn))
+	put(144, uint32(i.NotSent))
+	put(148, us(i.MinRTT))
+	put(228, uint32(i.SndWnd))
+	put(232, uint32(i.RcvWnd))
+	return b
+}
