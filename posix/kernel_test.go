@@ -762,10 +762,7 @@ var scripts = []struct {
 		_, e = t.c.socket(d, unix.SOCK_DGRAM, 200)
 		t.err("protocol 200", e)
 		s := t.open(d, unix.SOCK_STREAM)
-		other := netip.AddrPortFrom(lo6, 80)
-		if d == unix.AF_INET6 {
-			other = netip.AddrPortFrom(lo4, 80)
-		} else {
+		if other := netip.AddrPortFrom(lo6, 80); d == unix.AF_INET {
 			t.err("bind other family", t.c.bind(s, other))
 			t.err("connect other family", t.c.connect(s, other))
 		}

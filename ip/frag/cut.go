@@ -77,7 +77,7 @@ func cut4(p *packet.Packet, mtu int, id uint16, l *packet.List) bool {
 		if n <= 0 {
 			return false
 		}
-		q := c.next(head, 0, n)
+		q := c.next(head, 0, n, len(head))
 		if q == nil {
 			return false
 		}
@@ -150,7 +150,11 @@ func cut6(p *packet.Packet, mtu int, id uint32, l *packet.List) bool {
 		if n <= 0 {
 			return false
 		}
-		q := c.next(ip[:unfrag], wire.FragmentLen, n)
+		linear := unfrag + wire.FragmentLen
+		if off == 0 {
+			linear += min(chain, total) // for its receiver to walk
+		}
+		q := c.next(ip[:unfrag], wire.FragmentLen, n, linear)
 		if q == nil {
 			return false
 		}
@@ -196,10 +200,10 @@ func newCutter(p *packet.Packet, hdr int) cutter {
 }
 
 // next returns a packet with p's facts, a copy of the header head, space for
-// extra bytes, and the next n bytes of payload. It returns nil if these do not
-// fit.
-func (c *cutter) next(head []byte, extra, n int) *packet.Packet {
-	start := min(packet.Headroom, packet.HeadLen-len(head)-extra)
+// extra bytes, and the next n bytes of payload; linear bytes of all that can be
+// made linear. It returns nil if these do not fit.
+func (c *cutter) next(head []byte, extra, n, linear int) *packet.Packet {
+	start := min(packet.Headroom, packet.HeadLen-linear)
 	if start < headroomMin {
 		return nil
 	}
