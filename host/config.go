@@ -7,6 +7,7 @@ import (
 	"github.com/towpath/towpath/ip/ifaddr"
 	"github.com/towpath/towpath/ip/route"
 	"github.com/towpath/towpath/link"
+	"github.com/towpath/towpath/tcp"
 )
 
 // config is everything the walk reads: an immutable snapshot. Changing it
@@ -61,6 +62,9 @@ type Settings struct {
 	// offered by default (net.ipv4.tcp_timestamps, tcp_window_scaling,
 	// tcp_sack).
 	TCPNoTimestamps, TCPNoWindowScaling, TCPNoSACK bool
+	// TCPECN says whether explicit congestion notification is off, asked for, or
+	// accepted; the zero value means accepted (net.ipv4.tcp_ecn).
+	TCPECN tcp.ECNMode
 	// TCPCongestion is the congestion control of new connections, "cubic" or
 	// "reno" (net.ipv4.tcp_congestion_control); empty means cubic.
 	TCPCongestion string

@@ -56,6 +56,12 @@ type sockOptions struct {
 	NoMulticastLoop    bool
 	Congestion         string
 	SynCount           int
+	Cork               bool
+	OOBInline          bool
+	UserTimeout        time.Duration // 0: none
+	WindowClamp        int           // bytes; 0: none
+	FinWait2           time.Duration // 0: the host's; negative: none
+	NotSentLowat       int           // bytes; 0: none
 }
 
 // SockType is the type of a [Socket].
@@ -549,8 +555,15 @@ func (s *Socket) ready(ln *lane) (ev socket.Events) {
 		if eof {
 			ev |= socket.EventIn | socket.EventRdHup
 		}
-		if n := c.left + c.conn.Readable(); n > 0 && n >= s.opt.RcvLowat {
+		n := c.left + c.conn.Readable()
+		if c.conn.AtMark() && !s.opt.OOBInline {
+			n-- // that byte is not read
+		}
+		if n > 0 && n >= s.opt.RcvLowat {
 			ev |= socket.EventIn
+		}
+		if c.conn.UrgentReady() {
+			ev |= socket.EventPri
 		}
 		if over || c.conn.FINReceived() && (c.wrClosed || c.conn.FINQueued()) {
 			ev |= socket.EventHup
@@ -558,7 +571,7 @@ func (s *Socket) ready(ln *lane) (ev socket.Events) {
 		if c.conn.FINReceived() {
 			ev |= socket.EventIn | socket.EventRdHup
 		}
-		if over || c.wrClosed || c.conn.Space() >= c.conn.SndBuf()/3 {
+		if over || c.wrClosed || c.conn.Space() >= c.conn.SndBuf()/3 && (s.opt.NotSentLowat == 0 || c.conn.Unsent() < s.opt.NotSentLowat) {
 			ev |= socket.EventOut
 		}
 	}
@@ -567,12 +580,13 @@ func (s *Socket) ready(ln *lane) (ev socket.Events) {
 
 // Flags of [Socket.Send] and [Socket.Recv].
 const (
-	MsgPeek  = 0x2  // MSG_PEEK: leave what is read
-	MsgTrunc = 0x20 // MSG_TRUNC: of a datagram, its length; of a stream, discard
+	MsgPeek  = 0x2    // MSG_PEEK: leave what is read
+	MsgTrunc = 0x20   // MSG_TRUNC: of a datagram, its length; of a stream, discard
+	MsgMore  = 0x8000 // MSG_MORE: another write follows
 )
 
 // sendStream queues bytes.
-func (s *Socket) sendStream(ln *lane, b []byte) (int, syscall.Errno) {
+func (s *Socket) sendStream(ln *lane, b []byte, flags int) (int, syscall.Errno) {
 	c := s.conn
 	switch {
 	case c == nil:
@@ -591,6 +605,7 @@ func (s *Socket) sendStream(ln *lane, b []byte) (int, syscall.Errno) {
 	}
 	n := min(c.allowance(ln, c.conn.Space()), len(b))
 	if n > 0 {
+		c.conn.SetMore(flags&MsgMore != 0)
 		n = c.conn.Write(b[:n])
 		c.touch(ln)
 	}
@@ -633,6 +648,13 @@ func (s *Socket) recvStream(ln *lane, b []byte, flags int) (int, syscall.Errno) 
 func (s *Socket) take(ln *lane, c *tcpSocket, b []byte, flags int) int {
 	c.rd.Take()
 	defer c.rd.Give()
+	before, skip := c.conn.Mark()
+	if skip && flags&MsgPeek == 0 {
+		s.consume(ln, c, make([]byte, 1), MsgTrunc)
+		before, _ = c.conn.Mark()
+		b = b[:min(len(b), c.left+c.conn.Readable())]
+	}
+	b = b[:min(len(b), before)]
 	if flags&MsgPeek != 0 {
 		n := 0
 		for p := c.rq.First(); p != nil && n < len(b); p = p.Next() {
@@ -640,6 +662,11 @@ func (s *Socket) take(ln *lane, c *tcpSocket, b []byte, flags int) int {
 		}
 		return n + c.conn.Peek(b[n:], 0)
 	}
+	return s.consume(ln, c, b, flags)
+}
+
+// consume is take with the read turn.
+func (s *Socket) consume(ln *lane, c *tcpSocket, b []byte, flags int) int {
 	n := 0
 	for n < len(b) {
 		if c.rq.Empty() {
@@ -666,15 +693,72 @@ func (s *Socket) take(ln *lane, c *tcpSocket, b []byte, flags int) int {
 
 // Send sends b, as much of it as there is room for, to the peer, or a datagram
 // to another address if to is valid.
-func (s *Socket) Send(b []byte, to netip.AddrPort, info *PacketInfo) (n int, e syscall.Errno) {
+func (s *Socket) Send(b []byte, flags int, to netip.AddrPort, info *PacketInfo) (n int, e syscall.Errno) {
 	if !s.stream() {
 		return s.sendDatagram(b, to, info)
 	}
 	e = s.hold(func(ln *lane) (e syscall.Errno) {
-		n, e = s.sendStream(ln, b)
+		n, e = s.sendStream(ln, b, flags)
 		return e
 	})
 	return n, e
+}
+
+// SendUrgent sends a byte of urgent data (MSG_OOB).
+func (s *Socket) SendUrgent(b byte) syscall.Errno {
+	return s.hold(func(ln *lane) syscall.Errno {
+		if !s.stream() {
+			return syscall.EOPNOTSUPP
+		}
+		if _, e := s.sendStream(ln, nil, 0); e != 0 {
+			return e
+		}
+		if !s.conn.conn.WriteUrgent(b) {
+			return syscall.EAGAIN
+		}
+		s.conn.touch(ln)
+		return 0
+	})
+}
+
+// RecvUrgent reads the byte of urgent data that the peer has told of (MSG_OOB),
+// or looks at it.
+func (s *Socket) RecvUrgent(peek bool) (b byte, e syscall.Errno) {
+	e = s.hold(func(*lane) (e syscall.Errno) {
+		switch {
+		case !s.stream():
+			return syscall.EOPNOTSUPP
+		case s.conn == nil:
+			return syscall.EINVAL
+		}
+		b, e = s.conn.conn.ReadUrgent(peek)
+		return e
+	})
+	return b, e
+}
+
+// AtMark reports whether what is read next stands where the urgent byte does
+// (SIOCATMARK).
+func (s *Socket) AtMark() (at bool, e syscall.Errno) {
+	e = s.hold(func(*lane) syscall.Errno {
+		if s.listen != nil {
+			return syscall.EINVAL
+		}
+		at = s.conn != nil && s.conn.conn.AtMark()
+		return 0
+	})
+	return at, e
+}
+
+// QuickAck acknowledges at once from now on, or not (TCP_QUICKACK).
+func (s *Socket) QuickAck(on bool) syscall.Errno {
+	return s.hold(func(ln *lane) syscall.Errno {
+		if s.conn != nil {
+			s.conn.conn.SetQuickAck(on)
+			s.conn.touchIf(ln)
+		}
+		return 0
+	})
 }
 
 // Recv reads up to len(b) bytes of a stream, or a datagram, of which what does
@@ -803,6 +887,12 @@ func (s *Socket) Queued() (unread, unsent, unacked int, e syscall.Errno) {
 			unread = s.udp.firstLen()
 		case s.conn != nil:
 			unread = s.conn.left + s.conn.conn.Readable()
+			switch before, skip := s.conn.conn.Mark(); {
+			case skip:
+				unread = 0
+			default:
+				unread = min(unread, before)
+			}
 			unsent, unacked = s.conn.conn.Unsent(), s.conn.conn.Unacked()
 		}
 		return 0
@@ -898,7 +988,21 @@ func (s *Socket) apply(ln *lane, was *sockOptions) {
 		}
 		c.conn.SetKeepAlive(ln.now, idle, o.KeepIntv, o.KeepCount)
 	}
+	if o.Cork != was.Cork {
+		c.conn.SetCork(o.Cork)
+	}
+	c.opts(o)
 	c.touchIf(ln)
+}
+
+// opts puts those options into effect that a connection takes at any time.
+func (c *tcpSocket) opts(o *sockOptions) {
+	c.conn.SetOOBInline(o.OOBInline)
+	c.conn.SetUserTimeout(o.UserTimeout)
+	c.conn.SetWindowClamp(o.WindowClamp)
+	if o.FinWait2 != 0 {
+		c.conn.SetFinWait2(o.FinWait2)
+	}
 }
 
 // configure puts the options into a connection's configuration.

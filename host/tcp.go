@@ -160,7 +160,7 @@ func (s *tcpSocket) initConn(isn uint32, set bool, opt *sockOptions) {
 		SndBuf: ln.conf.set.TCPSndBuf, SndBufMax: ln.conf.set.TCPSndBufMax,
 		NoDelay:    true, // as package net does
 		Timestamps: !ln.conf.set.TCPNoTimestamps, WindowScaling: !ln.conf.set.TCPNoWindowScaling,
-		SACK: !ln.conf.set.TCPNoSACK,
+		SACK: !ln.conf.set.TCPNoSACK, ECN: ln.conf.set.TCPECN,
 
 		SynRetries: ln.conf.set.TCPSynRetries, SynAckRetries: ln.conf.set.TCPSynAckRetries,
 		Retries2: ln.conf.set.TCPRetries2, OrphanRetries: ln.conf.set.TCPOrphanRetries,
@@ -180,8 +180,12 @@ func (s *tcpSocket) initConn(isn uint32, set bool, opt *sockOptions) {
 		cfg.GSOMax = min(m, packet.SizeMax) - hdr - (wire.TCPLenMax - wire.TCPLen)
 	}
 	s.conn.Init(&cfg, &ln.pool, s)
-	if opt != nil && opt.KeepAlive {
-		s.conn.SetKeepAlive(ln.now, opt.KeepIdle, opt.KeepIntv, opt.KeepCount)
+	if opt != nil {
+		if opt.KeepAlive {
+			s.conn.SetKeepAlive(ln.now, opt.KeepIdle, opt.KeepIntv, opt.KeepCount)
+		}
+		s.conn.SetCork(opt.Cork)
+		s.opts(opt)
 	}
 }
 
@@ -216,7 +220,7 @@ func (s *tcpSocket) Segment(_ *tcp.Conn, p *packet.Packet) {
 		}
 	}
 	p.Src, p.Dst, p.Flow = f.Src, f.Dst, &s.entry.Flow
-	p.TTL, p.TOS = s.ttl, s.tos
+	p.TTL, p.TOS = s.ttl, s.tos&^3|p.TOS&3 // the last two bits are the connection's own (RFC 3168)
 	if p.GSO.Size != 0 {
 		p.GSO.Type = packet.GSOTCP4
 		if f.Src.Is6() {
@@ -319,6 +323,9 @@ func pollEvents(ev tcp.Events) (p socket.Events) {
 	}
 	if ev&(tcp.EventWritable|tcp.EventEstablished) != 0 {
 		p |= socket.EventOut
+	}
+	if ev&tcp.EventUrgent != 0 {
+		p |= socket.EventPri
 	}
 	if ev&tcp.EventRemoteClosed != 0 {
 		p |= socket.EventIn | socket.EventRdHup

@@ -114,11 +114,10 @@ type optName struct{ level, name int }
 var kept = map[optName]int32{
 	{SOL_SOCKET, SO_DEBUG}: 0, {SOL_SOCKET, SO_DONTROUTE}: 0, {SOL_SOCKET, SO_PRIORITY}: 0, {SOL_SOCKET, SO_MARK}: 0,
 	{SOL_SOCKET, SO_TIMESTAMP}: 0, {SOL_SOCKET, SO_TIMESTAMPNS}: 0, {SOL_SOCKET, SO_TIMESTAMPING}: 0, {SOL_SOCKET, SO_ZEROCOPY}: 0,
-	{SOL_SOCKET, SO_BUSY_POLL}: 0, {SOL_SOCKET, SO_MAX_PACING_RATE}: -1, {SOL_SOCKET, SO_OOBINLINE}: 0, {SOL_SOCKET, SO_INCOMING_CPU}: -1,
-	{IPPROTO_TCP, TCP_LINGER2}: 60, {IPPROTO_TCP, TCP_DEFER_ACCEPT}: 0, {IPPROTO_TCP, TCP_WINDOW_CLAMP}: 0,
-	{IPPROTO_TCP, TCP_QUICKACK}: 1, {IPPROTO_TCP, TCP_USER_TIMEOUT}: 0, {IPPROTO_TCP, TCP_FASTOPEN}: 0, {IPPROTO_TCP, TCP_TIMESTAMP}: 0,
-	{IPPROTO_TCP, TCP_NOTSENT_LOWAT}: 0, {IPPROTO_TCP, TCP_SAVE_SYN}: 0, {IPPROTO_TCP, TCP_FASTOPEN_CONNECT}: 0, {IPPROTO_TCP, TCP_INQ}: 0,
-	{IPPROTO_TCP, TCP_TX_DELAY}: 0, {IPPROTO_TCP, TCP_FASTOPEN_NO_COOK}: 0, {IPPROTO_TCP, TCP_CORK}: 0,
+	{SOL_SOCKET, SO_BUSY_POLL}: 0, {SOL_SOCKET, SO_MAX_PACING_RATE}: -1, {SOL_SOCKET, SO_INCOMING_CPU}: -1,
+	{IPPROTO_TCP, TCP_DEFER_ACCEPT}: 0, {IPPROTO_TCP, TCP_FASTOPEN}: 0, {IPPROTO_TCP, TCP_TIMESTAMP}: 0,
+	{IPPROTO_TCP, TCP_SAVE_SYN}: 0, {IPPROTO_TCP, TCP_FASTOPEN_CONNECT}: 0, {IPPROTO_TCP, TCP_INQ}: 0,
+	{IPPROTO_TCP, TCP_TX_DELAY}: 0, {IPPROTO_TCP, TCP_FASTOPEN_NO_COOK}: 0,
 	{IPPROTO_IP, IP_MTU_DISCOVER}: 1, {IPPROTO_IP, IP_RECVERR}: 0, {IPPROTO_IP, IP_FREEBIND}: 0, {IPPROTO_IP, IP_TRANSPARENT}: 0,
 	{IPPROTO_IP, IP_MULTICAST_TTL}: 1, {IPPROTO_IPV6, IPV6_MULTICAST_HOPS}: 1, {IPPROTO_IPV6, IPV6_MTU_DISCOVER}: 1, {IPPROTO_IPV6, IPV6_RECVERR}: 0,
 }
@@ -263,6 +262,38 @@ func (p *Process) SetSockOpt(fd, level, name int, data []byte) syscall.Errno {
 			return syscall.EINVAL
 		}
 		return f.set(func(o *host.SocketOptions) { o.SynCount = int(v) })
+	case optName{SOL_SOCKET, SO_OOBINLINE}:
+		return f.set(func(o *host.SocketOptions) { o.OOBInline = v != 0 })
+	case optName{IPPROTO_TCP, TCP_CORK}:
+		return f.set(func(o *host.SocketOptions) { o.Cork = v != 0 })
+	case optName{IPPROTO_TCP, TCP_QUICKACK}:
+		f.mu.Lock()
+		f.slow = v == 0
+		f.mu.Unlock()
+		return f.sock.QuickAck(v != 0)
+	case optName{IPPROTO_TCP, TCP_USER_TIMEOUT}:
+		if v < 0 {
+			return syscall.EINVAL
+		}
+		return f.set(func(o *host.SocketOptions) { o.UserTimeout = time.Duration(v) * time.Millisecond })
+	case optName{IPPROTO_TCP, TCP_WINDOW_CLAMP}:
+		if v < 0 {
+			return syscall.EINVAL
+		}
+		return f.set(func(o *host.SocketOptions) { o.WindowClamp = int(v) })
+	case optName{IPPROTO_TCP, TCP_LINGER2}:
+		return f.set(func(o *host.SocketOptions) {
+			switch {
+			case v < 0:
+				o.FinWait2 = -1
+			case v > 120:
+				o.FinWait2 = 0
+			default:
+				o.FinWait2 = time.Duration(v) * time.Second
+			}
+		})
+	case optName{IPPROTO_TCP, TCP_NOTSENT_LOWAT}:
+		return f.set(func(o *host.SocketOptions) { o.NotSentLowat = int(uint32(v)) })
 	case optName{IPPROTO_IP, IP_TOS}, optName{IPPROTO_IPV6, IPV6_TCLASS}:
 		if v < -1 || v > 255 {
 			if level == IPPROTO_IPV6 {
@@ -444,6 +475,26 @@ func (p *Process) getOption(f *file, n optName) ([]byte, syscall.Errno) {
 			return num(6)
 		}
 		return num(int32(o.SynCount))
+	case optName{SOL_SOCKET, SO_OOBINLINE}:
+		return flag(o.OOBInline)
+	case optName{IPPROTO_TCP, TCP_CORK}:
+		return flag(o.Cork)
+	case optName{IPPROTO_TCP, TCP_QUICKACK}:
+		return flag(!f.slow)
+	case optName{IPPROTO_TCP, TCP_USER_TIMEOUT}:
+		return num(int32(o.UserTimeout / time.Millisecond))
+	case optName{IPPROTO_TCP, TCP_WINDOW_CLAMP}:
+		return num(int32(o.WindowClamp))
+	case optName{IPPROTO_TCP, TCP_NOTSENT_LOWAT}:
+		return num(int32(o.NotSentLowat))
+	case optName{IPPROTO_TCP, TCP_LINGER2}:
+		switch {
+		case o.FinWait2 < 0:
+			return num(-1)
+		case o.FinWait2 == 0:
+			return num(int32(p.h.Settings().TCPFinTimeout))
+		}
+		return num(int32(o.FinWait2 / time.Second))
 	case optName{IPPROTO_TCP, TCP_CONGESTION}:
 		name := o.Congestion
 		if name == "" {

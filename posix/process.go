@@ -70,6 +70,7 @@ type file struct {
 	sndTimeo time.Duration
 	inReq    int // what SO_RCVBUF was set to, doubled
 	outReq   int
+	slow     bool               // TCP_QUICKACK was set to 0
 	recv     map[optName]bool   // control messages that are wanted
 	kept     map[optName][]byte // options that are only remembered
 }
@@ -432,7 +433,12 @@ func (p *Process) Recv(fd int, b []byte, flags int) (m Msg, e syscall.Errno) {
 	m.Data = b
 	switch {
 	case flags&MSG_OOB != 0:
-		return m, syscall.EINVAL
+		c, e := f.sock.RecvUrgent(flags&MSG_PEEK != 0)
+		if e == 0 && len(b) > 0 {
+			b[0], m.N = c, 1
+		}
+		m.Flags |= MSG_OOB
+		return m, e
 	case flags&MSG_ERRQUEUE != 0:
 		return m, syscall.EAGAIN
 	}
@@ -483,15 +489,15 @@ func (p *Process) Send(fd int, b []byte, flags int, to Addr, ctl []Cmsg) (int, s
 	}
 	sent := 0
 	e = p.retry(f, flags&MSG_DONTWAIT != 0, f.sndTimeo, func() syscall.Errno {
-		n, _, e := 0, 0, syscall.Errno(0)
-		n, e = f.sock.Send(b[sent:], netip.AddrPort{}, nil)
-		if e != 0 {
-			return e
+		for {
+			n, e := f.sendSome(b[sent:], flags)
+			if e != 0 {
+				return e
+			}
+			if sent += n; sent == len(b) {
+				return 0
+			}
 		}
-		if sent += n; sent < len(b) {
-			return syscall.EAGAIN
-		}
-		return 0
 	})
 	if sent > 0 {
 		return sent, 0
@@ -500,6 +506,19 @@ func (p *Process) Send(fd int, b []byte, flags int, to Addr, ctl []Cmsg) (int, s
 		return -1, e
 	}
 	return 0, 0
+}
+
+// sendSome sends some of b on a stream. Of urgent data the last byte goes by
+// itself.
+func (f *file) sendSome(b []byte, flags int) (int, syscall.Errno) {
+	more := flags & host.MsgMore
+	if flags&MSG_OOB != 0 && len(b) > 0 {
+		if len(b) == 1 {
+			return 1, f.sock.SendUrgent(b[0])
+		}
+		b, more = b[:len(b)-1], host.MsgMore
+	}
+	return f.sock.Send(b, more, netip.AddrPort{}, nil)
 }
 
 func (p *Process) sendDatagram(f *file, b []byte, flags int, to Addr, ctl []Cmsg) (int, syscall.Errno) {
@@ -520,7 +539,7 @@ func (p *Process) sendDatagram(f *file, b []byte, flags int, to Addr, ctl []Cmsg
 	if e != 0 {
 		return -1, e
 	}
-	n, e := f.sock.Send(b, dest, info)
+	n, e := f.sock.Send(b, 0, dest, info)
 	if e != 0 {
 		return -1, e
 	}
@@ -574,7 +593,8 @@ func (p *Process) Ioctl(fd, req int) (int, syscall.Errno) {
 	case SIOCOUTQNSD:
 		return unsent, 0
 	case SIOCATMARK:
-		return 0, 0
+		at, e := f.sock.AtMark()
+		return int(boolInt(at)), e
 	}
 	return -1, syscall.ENOTTY
 }

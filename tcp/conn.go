@@ -43,6 +43,7 @@ type Config struct {
 	Timestamps    bool // offer or accept RFC 7323 timestamps
 	WindowScaling bool // offer or accept RFC 7323 window scaling
 	SACK          bool // offer or accept RFC 2018 selective acknowledgments
+	ECN           ECNMode
 
 	RTOMin     time.Duration // 200 ms
 	RTOMax     time.Duration // 120 s; whole seconds
@@ -134,6 +135,10 @@ type Conn struct {
 	pingpong   bool // requests and responses: ACKs travel with data
 	timing     bool // rttSeq is being timed
 	synLost    bool // the SYN or SYN-ACK had to be repeated
+	ecn        bool // agreed
+	ecnEcho    bool // the network has marked what came: say so until the peer has heard
+	ecnReduced bool // say so in the next segment
+	ecnMode    ECNMode
 	quick      uint8
 	ca         caState
 	dupAcks    uint8 // with SACK: those that told something new
@@ -167,6 +172,7 @@ type Conn struct {
 	rtxNxt   uint32 // caLoss: next to send again; with SACK: where rtxCur is
 	probeEnd uint32 // SND.NXT behind the tail loss probe
 	dupRound uint32 // a D-SACK before this is acknowledged is of the same round
+	ecnEnd   uint32 // an ECN-Echo before this is acknowledged is of the same window
 	limited  uint32 // what was sent before this filled the congestion window
 	gsoMax   uint32
 	gsoLimit uint32 // longest payload of a packet: whole segments
@@ -222,6 +228,8 @@ type Conn struct {
 	bytesAcked, bytesIn uint64
 	segsOut, retransOut uint32
 
+	rare *rare // what few need
+
 	cubic cc.Cubic
 }
 
@@ -237,6 +245,7 @@ func (c *Conn) Init(cfg *Config, pool *packet.Pool, out Output) {
 	c.sndBuf = uint32(clamp(or(cfg.SndBuf, bufDefault), bufMin, bufLimit))
 	c.rcvMax = max(c.rcvBuf, uint32(clamp(cfg.RcvBufMax, 0, bufLimit)))
 	c.sndMax = max(c.sndBuf, uint32(clamp(cfg.SndBufMax, 0, bufLimit)))
+	c.ecnMode = cfg.ECN
 	c.noDelay, c.ts, c.wscale, c.sack = cfg.NoDelay, cfg.Timestamps, cfg.WindowScaling, cfg.SACK
 	c.rtoMin = micros(or(cfg.RTOMin, 200*time.Millisecond))
 	c.rtoMax = seconds(or(cfg.RTOMax, 120*time.Second))
@@ -253,7 +262,7 @@ func (c *Conn) Init(cfg *Config, pool *packet.Pool, out Output) {
 	}
 
 	c.sndUna, c.sndNxt, c.sndEnd = c.iss, c.iss, c.iss+1
-	c.recover, c.sndSml, c.limited = c.iss, c.iss, c.iss
+	c.recover, c.sndSml, c.limited, c.ecnEnd = c.iss, c.iss, c.iss, c.iss
 	c.rcvMSS = min(mssDefault, uint32(c.ourMSS))
 	c.quick = quickMax
 	c.rto = micros(rtoInit)

@@ -87,6 +87,9 @@ func (c *Conn) sendNew(now time.Duration) {
 				}
 			}
 			n = min(n, c.gsoLimit)
+			if c.urgentWaits() {
+				n = min(n, mss) // each segment has a pointer of its own
+			}
 			if short := n % mss; short != 0 && !c.maySendShort(n, unsent) {
 				if n -= short; n == 0 {
 					c.startPersist(now)
@@ -128,7 +131,10 @@ func (c *Conn) maySendShort(n, unsent uint32) bool {
 	if n < unsent {
 		return n >= c.maxWnd/2 // cut by the peer's window
 	}
-	return c.noDelay || c.finQueued || c.sndNxt == c.sndUna || le(c.sndSml, c.sndUna)
+	if c.corked() && !c.finQueued && !c.urgentWaits() {
+		return false
+	}
+	return c.noDelay || c.finQueued || c.urgentWaits() || c.sndNxt == c.sndUna || le(c.sndSml, c.sndUna)
 }
 
 // sendLost sends again what a timeout has declared lost, as the congestion
@@ -224,6 +230,9 @@ func (c *Conn) sendData(now time.Duration, seq, n uint32, cur *cursor, fin bool)
 	if n > uint32(c.mss) {
 		p.GSO.Size = c.mss
 	}
+	if c.ecn && n > 0 && seq == c.sndNxt {
+		flags = c.ecnOut(p, flags)
+	}
 	c.send(now, p, seq, flags)
 	return n
 }
@@ -256,6 +265,15 @@ func (c *Conn) send(now time.Duration, p *packet.Packet, seq uint32, flags wire.
 		SrcPort: c.localPort, DstPort: c.peerPort,
 		Seq: seq, Ack: c.rcvNxt, Flags: flags, Window: c.offerWindow(),
 	}
+	if c.ecnEcho {
+		f.Flags |= wire.TCPEce
+	}
+	if c.rare != nil {
+		if at, ok := c.urgentField(seq); ok {
+			f.Urgent = at
+			f.Flags |= wire.TCPUrg
+		}
+	}
 	p.Data = p.Start()
 	if c.rep != nil {
 		c.pushReports(now, p, &f)
@@ -277,7 +295,7 @@ func (c *Conn) send(now time.Duration, p *packet.Packet, seq uint32, flags wire.
 // sendSyn sends our SYN, with the acknowledgment of the peer's if ack is set.
 func (c *Conn) sendSyn(now time.Duration, ack bool) {
 	o := wire.TCPOptions{MSS: c.ourMSS, HasMSS: true, WScale: c.rcvScale, HasWScale: c.wscale, SACKPermitted: c.sack}
-	f := wire.TCPFields{SrcPort: c.localPort, DstPort: c.peerPort, Seq: c.iss, Flags: wire.TCPSyn}
+	f := wire.TCPFields{SrcPort: c.localPort, DstPort: c.peerPort, Seq: c.iss, Flags: wire.TCPSyn | c.ecnSyn(ack)}
 	if c.ts {
 		o.HasTS, o.TSVal = true, c.tsNow(now)
 	}
@@ -368,7 +386,11 @@ func (c *Conn) freeWindow() uint32 {
 	if c.rcvUsed >= c.rcvBuf {
 		return 0
 	}
-	return min(c.rcvBuf-c.rcvUsed, math.MaxUint16<<c.rcvScale)
+	w := min(c.rcvBuf-c.rcvUsed, math.MaxUint16<<c.rcvScale)
+	if c.rare != nil && c.rare.clamp != 0 {
+		w = min(w, c.rare.clamp)
+	}
+	return w
 }
 
 // windowStep is the smallest growth of the window worth telling (RFC 1122

@@ -95,6 +95,9 @@ func (c *Conn) predicted(now time.Duration, h wire.TCP, p *packet.Packet, n uint
 	} else if h.HeaderLen() != wire.TCPLen {
 		return false
 	}
+	if c.ecnEcho || p.TOS&3 == ecnCE && c.ecn || c.rare != nil && c.rare.urgent == urgentComing {
+		return false
+	}
 	ack := h.Ack()
 	acked := ack - c.sndUna
 	if acked > c.sndNxt-c.sndUna || n > c.rcvAdv-c.rcvNxt || n|acked == 0 {
@@ -138,6 +141,7 @@ func (c *Conn) Listen(now time.Duration, syn *packet.Packet) packet.Reason {
 	c.segsIn++
 	c.state = StateSynReceived
 	c.sndNxt = c.iss + 1
+	c.ecnSynIn(h.Flags())
 	c.synIn(now, h.Seq(), h.Window(), &o)
 	c.sendSyn(now, true)
 	c.pool.Free(syn)
@@ -214,6 +218,7 @@ func (c *Conn) synSentIn(now time.Duration, p *packet.Packet, s *segment, o *wir
 	if !s.flags.Has(wire.TCPSyn) {
 		return packet.ReasonTCPFlags
 	}
+	c.ecnSynIn(s.flags)
 	c.synIn(now, s.seq, s.wnd, o)
 	if s.flags.Has(wire.TCPAck) {
 		c.synAcked(now, s)
@@ -294,8 +299,17 @@ func (c *Conn) segmentIn(now time.Duration, p *packet.Packet, s *segment) packet
 		c.pool.Free(p)
 		return packet.NotDropped
 	}
-	// Seventh, process the segment text, and eighth, the FIN bit. (Sixth is
-	// the URG bit; urgent data is read in line, RFC 6093.)
+	if c.ecn {
+		c.ecnIn(p, s)
+	}
+	// Sixth, check the URG bit.
+	if s.flags.Has(wire.TCPUrg) && canReceive.has(c.state) {
+		c.urgentIn(wire.TCP(p.From(p.Transport)), p, s)
+	}
+	if c.rare != nil && c.rare.urgent == urgentComing {
+		c.urgentData(p, s)
+	}
+	// Seventh, process the segment text, and eighth, the FIN bit.
 	return c.textIn(now, p, s)
 }
 
@@ -415,6 +429,9 @@ func (c *Conn) checkAck(now time.Duration, s *segment) packet.Reason {
 	dup := s.ack == c.sndUna && c.sndUna != c.sndNxt && s.n == 0 &&
 		!s.flags.Has(wire.TCPFin) && wnd == c.sndWnd
 	c.windowIn(s.seq, s.ack, wnd)
+	if c.ecn && s.flags.Has(wire.TCPEce) {
+		c.ecnEchoed(now, s.ack)
+	}
 	switch {
 	case c.sb != nil || len(s.sack) > 0:
 		c.sackIn(now, s)
@@ -535,6 +552,9 @@ func (c *Conn) advance(ack, flight uint32) (data uint32, limited bool) {
 	c.bytesAcked += uint64(data)
 	c.retries = 0
 	c.soft = 0
+	if c.rare != nil {
+		c.rare.stuckAt = 0
+	}
 	limited = le(ack, c.limited) || c.cwnd < 2*flight && c.cwnd < uint32(c.cc.Ssthresh())
 	// These trail, lest they seem to lie ahead after 2 GiB.
 	if lt(c.limited, ack) {

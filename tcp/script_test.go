@@ -2,6 +2,7 @@ package tcp
 
 import (
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -182,13 +183,14 @@ type spec struct {
 	flags         wire.TCPFlags
 	seq, end      uint32
 	ack, win, gso int64 // -1: not mentioned
+	ecn, urg      int64
 	mss, wscale   int64
 	ts, noopt     bool
 	val, ecr      uint32
 }
 
 func parseSpec(f []string) (sp spec, err error) {
-	sp = spec{ack: -1, win: -1, gso: -1, mss: -1, wscale: -1}
+	sp = spec{ack: -1, win: -1, gso: -1, ecn: -1, urg: -1, mss: -1, wscale: -1}
 	if len(f) < 2 {
 		return sp, fmt.Errorf("flags and sequence number missing")
 	}
@@ -231,6 +233,10 @@ func parseSpec(f []string) (sp spec, err error) {
 			sp.wscale = num(f[1])
 		case "gso":
 			sp.gso = num(f[1])
+		case "ecn": // the codepoint: 2 is ECT(0), 3 is CE
+			sp.ecn = num(f[1])
+		case "urg": // the pointer
+			sp.urg = num(f[1])
 		case "ts":
 			sp.ts = true
 			sp.val = uint32(num(f[1]))
@@ -261,6 +267,9 @@ func (s *script) inject(f []string) error {
 	if sp.win >= 0 {
 		h.Window = uint16(sp.win)
 	}
+	if sp.urg >= 0 {
+		h.Urgent = uint16(sp.urg)
+	}
 	o := wire.TCPOptions{HasTS: sp.ts, TSVal: sp.val, TSEcr: sp.ecr}
 	if sp.mss >= 0 {
 		o.HasMSS, o.MSS = true, uint16(sp.mss)
@@ -280,6 +289,9 @@ func (s *script) inject(f []string) error {
 		body[i] = pattern(2, int(sp.seq)-1+i)
 	}
 	p.AppendBytes(body)
+	if sp.ecn > 0 {
+		p.TOS = uint8(sp.ecn)
+	}
 	if sp.gso > 0 {
 		p.GSO.Size = uint16(sp.gso)
 	}
@@ -326,6 +338,12 @@ func (s *script) format(o sent) string {
 		fmt.Fprintf(&b, " ack %d", h.Ack()-s.irs)
 	}
 	fmt.Fprintf(&b, " win %d", h.Window())
+	if h.Flags().Has(wire.TCPUrg) {
+		fmt.Fprintf(&b, " urg %d", h.Urgent())
+	}
+	if o.p.TOS&3 != 0 {
+		fmt.Fprintf(&b, " ecn %d", o.p.TOS&3)
+	}
 	if opt.HasMSS {
 		fmt.Fprintf(&b, " mss %d", opt.MSS)
 	}
@@ -369,6 +387,8 @@ func (s *script) expect(f []string) error {
 		sp.mss >= 0 && (!opt.HasMSS || int64(opt.MSS) != sp.mss) ||
 		sp.wscale >= 0 && (!opt.HasWScale || int64(opt.WScale) != sp.wscale) ||
 		sp.gso >= 0 && int64(o.p.GSO.Size) != sp.gso ||
+		sp.ecn >= 0 && int64(o.p.TOS&3) != sp.ecn ||
+		sp.urg >= 0 && int64(h.Urgent()) != sp.urg ||
 		sp.ts && (!opt.HasTS || opt.TSVal != sp.val || opt.TSEcr != sp.ecr) ||
 		sp.noopt && len(h.Options()) > 0
 	if bad {
@@ -395,7 +415,7 @@ func (s *script) init() {
 
 var errnos = map[string]error{
 	"none": nil, "ECONNREFUSED": syscall.ECONNREFUSED, "ECONNRESET": syscall.ECONNRESET,
-	"ETIMEDOUT": syscall.ETIMEDOUT, "EPIPE": syscall.EPIPE, "EHOSTUNREACH": syscall.EHOSTUNREACH,
+	"EINVAL": syscall.EINVAL, "EAGAIN": syscall.EAGAIN, "ETIMEDOUT": syscall.ETIMEDOUT, "EPIPE": syscall.EPIPE, "EHOSTUNREACH": syscall.EHOSTUNREACH,
 }
 
 // call runs one call of the script.
@@ -509,6 +529,51 @@ func (s *script) call(name string, f []string) error {
 		c.Output(s.now)
 	case "rcvbuf":
 		c.SetRcvBuf(arg(0))
+	case "cork":
+		c.SetCork(arg(0) != 0)
+		c.Output(s.now)
+	case "more":
+		c.SetMore(arg(0) != 0)
+	case "quickack":
+		c.SetQuickAck(arg(0) != 0)
+		c.Output(s.now)
+	case "clamp":
+		c.SetWindowClamp(arg(0))
+	case "usertimeout": // milliseconds
+		c.SetUserTimeout(time.Duration(arg(0)) * time.Millisecond)
+	case "oobinline":
+		c.SetOOBInline(true)
+	case "urgent": // one byte; then Output
+		if !c.WriteUrgent(pattern(1, s.wrote)) {
+			return fmt.Errorf("no room")
+		}
+		s.wrote++
+		c.Output(s.now)
+	case "readurgent": // the error, or the index of the byte that it is
+		b, e := c.ReadUrgent(false)
+		switch {
+		case e != 0:
+			if e != errnos[f[0]] {
+				return fmt.Errorf("reading urgent data fails with %v", e)
+			}
+		case b != pattern(2, arg(0)):
+			return fmt.Errorf("the urgent byte is %#x", b)
+		}
+	case "mark": // bytes before it, or "skip", or "none"
+		n, skip := c.Mark()
+		got := strconv.Itoa(n)
+		if skip {
+			got = "skip"
+		} else if n == math.MaxInt {
+			got = "none"
+		}
+		if got != f[0] {
+			return fmt.Errorf("the mark is at %s", got)
+		}
+	case "atmark":
+		if got := fmt.Sprint(c.AtMark()); got != f[0] {
+			return fmt.Errorf("AtMark is %s", got)
+		}
 	case "keepalive": // IDLE INTERVAL COUNT
 		c.SetKeepAlive(s.now, time.Duration(arg(0))*time.Second, time.Duration(arg(1))*time.Second, arg(2))
 	case "mss":
@@ -591,6 +656,8 @@ func (s *script) configure(f []string) error {
 			s.cfg.TSOffset = uint32(n)
 		case "retries2":
 			s.cfg.Retries2 = int(n)
+		case "ecn":
+			s.cfg.ECN = []ECNMode{ECNOff, ECNOn, ECNAccept}[n]
 		case "synretries":
 			s.cfg.SynRetries = int(n)
 		default:

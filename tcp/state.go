@@ -69,4 +69,6 @@ const (
 	EventRemoteClosed
 	// EventClosed: the connection is over, with or without an error.
 	EventClosed
+	// EventUrgent: the peer has told of urgent data, or it has arrived.
+	EventUrgent
 )

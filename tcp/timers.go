@@ -1,6 +1,9 @@
 package tcp
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 // Timers are instants in fields; setting one costs a store. The host asks for
 // the earliest once per batch and re-arms its wheel lazily: a deadline that
@@ -67,7 +70,7 @@ func (c *Conn) keepAlive(now time.Duration) {
 		// Heard of, or being asked by the other timers.
 		c.keepSent = 0
 		c.lifeAt = max(now+time.Second, c.lastSeg+idle)
-	case c.keepSent >= c.keepCount:
+	case c.keepSent >= c.keepCount && !c.patient() || c.keepSent > 0 && c.patient() && now-c.lastSeg >= c.rare.userTimeout:
 		if needsReset.has(c.state) {
 			c.sendReset(now, c.acceptableSeq(), true)
 		}
@@ -91,7 +94,10 @@ func (c *Conn) retransmit(now time.Duration) {
 	case c.readClosed:
 		limit = min(limit, c.orphanRetries)
 	}
-	if c.retries >= limit {
+	if c.patient() {
+		limit = math.MaxUint8 - 1
+	}
+	if c.stuck(now, now-c.timeout()) || c.retries >= limit {
 		c.end(c.timeoutError())
 		return
 	}
@@ -122,7 +128,7 @@ func (c *Conn) retransmit(now time.Duration) {
 	// The first segment goes whatever the windows say.
 	n := min(uint32(c.mss), c.q.len, c.sndNxt-c.sndUna)
 	c.retransmitAt(now, n)
-	c.rtxAt = now + c.timeout()
+	c.rtxAt = now + c.patience(now, c.timeout())
 	if c.ackNow {
 		c.sendAck(now)
 	}
@@ -154,7 +160,7 @@ func (c *Conn) firstAgain(now time.Duration) {
 	}
 	got := c.sendAgain(now, c.sndUna, n, fin)
 	c.sb.resend(now, 0, got, c.sndNxt)
-	c.rtxAt = now + c.timeout()
+	c.rtxAt = now + c.patience(now, c.timeout())
 	if c.ackNow {
 		c.sendAck(now)
 	}
@@ -177,7 +183,7 @@ func (c *Conn) probe(now time.Duration) {
 	if c.readClosed {
 		limit = min(limit, c.orphanRetries)
 	}
-	if c.retries >= limit {
+	if c.stuck(now, now-c.timeout()) || c.retries >= limit {
 		c.end(c.timeoutError())
 		return
 	}
@@ -196,5 +202,8 @@ func (c *Conn) probe(now time.Duration) {
 	c.retries++
 	c.backoff = min(c.backoff+1, 16)
 	c.sendProbe(now)
-	c.rtxAt = now + c.timeout()
+	c.rtxAt = now + c.patience(now, c.timeout())
 }
+
+// patient reports whether a user timeout says how long to wait.
+func (c *Conn) patient() bool { return c.rare != nil && c.rare.userTimeout > 0 }
