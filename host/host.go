@@ -370,6 +370,12 @@ func (h *Host) RemoveSocketJudge(at hook.SocketPoint, j hook.SocketJudge) error 
 	return h.editHooks(func(t *hook.Table) { t.Socket[at] = t.Socket[at].Without(j) })
 }
 
+// SetQueuer says who takes packets of which a judge says that they wait for a
+// verdict from elsewhere; nil for nobody.
+func (h *Host) SetQueuer(q hook.Queuer) error {
+	return h.editHooks(func(t *hook.Table) { t.Queuer = q })
+}
+
 func (h *Host) editHooks(change func(t *hook.Table)) error {
 	return h.edit(func(c *config) error {
 		t := *c.hooks

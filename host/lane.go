@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/towpath/towpath/clock"
+	"github.com/towpath/towpath/firewall/hook"
 	"github.com/towpath/towpath/ip/group"
 	"github.com/towpath/towpath/ip/ifaddr"
 	"github.com/towpath/towpath/ip/neigh"
@@ -18,12 +19,13 @@ import (
 // A lane owns connections, sockets and their timers, and everything that the
 // walk touches without a lock of its own. All fields are guarded by mu.
 type lane struct {
-	mu   sync.Mutex
-	host *Host
-	conf *config       // this hold's configuration
-	now  time.Duration // this hold's instant
-	pool packet.Pool
-	rand *rand.Rand
+	mu      sync.Mutex
+	host    *Host
+	conf    *config       // this hold's configuration
+	now     time.Duration // this hold's instant
+	judging hook.Context  // what judges are told; here so that it is not allocated
+	pool    packet.Pool
+	rand    *rand.Rand
 
 	wheel   clock.Wheel
 	timer   clock.Timer   // calls tick

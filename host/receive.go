@@ -269,17 +269,14 @@ func (ln *lane) transportIn(a *link.Adapter, p *packet.Packet) {
 // judge lets the judges of a point look at p and reports whether p goes on. If
 // it does not, it is not the caller's any more.
 func (ln *lane) judge(at hook.Point, js hook.Judges[hook.PacketJudge], in, out *link.Adapter, p *packet.Packet) bool {
-	c := hook.Context{Point: at, Now: ln.now, In: in, Out: out, Env: (*env)(ln)}
-	for i := range js {
-		switch js[i].Judge.JudgePacket(&c, p) {
-		case hook.Accept:
-		case hook.Stolen:
-			ln.drops[packet.ReasonStolen]++
-			return false
-		default:
-			ln.drop(p, packet.ReasonRule)
-			return false
-		}
+	ln.judging = hook.Context{Point: at, Now: ln.now, In: in, Out: out, Env: (*env)(ln), Queuer: ln.conf.hooks.Queuer}
+	switch hook.Run(js, &ln.judging, p) {
+	case hook.Accept:
+		return true
+	case hook.Stolen:
+		ln.drops[packet.ReasonStolen]++
+	default:
+		ln.drop(p, packet.ReasonRule)
 	}
-	return true
+	return false
 }

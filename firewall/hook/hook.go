@@ -5,10 +5,11 @@
 //
 // A point has a list of judges, lowest priority number first, as netfilter's
 // hooks have. The list is immutable and read through one pointer: an empty
-// point costs a load and a branch. Judges run in order until one gives another
-// verdict than Accept. They run under a lane's lock and must not block; a
-// judge that needs time takes the packet ([Stolen]) and gives it back later
-// through [Env.Inject].
+// point costs a load and a branch. [Run] asks the judges in order until one
+// gives another verdict than Accept. They run under a lane's lock and must not
+// block; a judge that needs time takes the packet ([Stolen]) and gives it back
+// later through [Env.Inject], or has it queued for whoever decides elsewhere
+// ([Queue]).
 //
 // The order of points on the walk:
 //
@@ -21,6 +22,8 @@
 package hook
 
 import (
+	"fmt"
+	"math"
 	"net/netip"
 	"slices"
 	"time"
@@ -42,10 +45,20 @@ const (
 	Output                   // made here, before the route is final
 	Postrouting              // about to leave, before fragmentation
 	Egress                   // frame complete
+	// The points of a bridge, passed by the frames it switches. A host that is
+	// no bridge never asks their judges.
+	BridgePrerouting
+	BridgeInput
+	BridgeForward
+	BridgeOutput
+	BridgePostrouting
 	PointCount
 )
 
-var pointText = [PointCount]string{"ingress", "prerouting", "localrx", "input", "forward", "output", "postrouting", "egress"}
+var pointText = [PointCount]string{
+	"ingress", "prerouting", "localrx", "input", "forward", "output", "postrouting", "egress",
+	"bridge prerouting", "bridge input", "bridge forward", "bridge output", "bridge postrouting",
+}
 
 func (p Point) String() string {
 	if p < PointCount {
@@ -54,21 +67,118 @@ func (p Point) String() string {
 	return "unknown point"
 }
 
+// Priorities of judges, lowest first: those of netfilter
+// (linux/netfilter_ipv4.h), and one for the Windows Filtering Platform, whose
+// filters see what netfilter's let pass.
+const (
+	PriorityFirst     = math.MinInt32
+	PriorityDefrag    = -400 // reassembly for connection tracking
+	PriorityRaw       = -300
+	PriorityConntrack = -200
+	PriorityMangle    = -150
+	PriorityNATDst    = -100
+	PriorityFilter    = 0
+	PriorityWFP       = 25
+	PrioritySecurity  = 50
+	PriorityNATSrc    = 100
+	PriorityHelper    = 300 // connection tracking's helpers
+	PriorityConfirm   = math.MaxInt32
+
+	// On the points of a bridge (linux/netfilter_bridge.h).
+	PriorityBridgeNATDst = -300
+	PriorityBridgeFilter = -200
+	PriorityBridgeOut    = 100
+	PriorityBridgeNATSrc = 300
+)
+
 // A Verdict is what a judge says.
 type Verdict uint8
 
 const (
 	Accept Verdict = iota // go on to the next judge
-	Drop                  // end the packet
+	Drop                  // end the packet; Context.Rule says who wants it
 	Stolen                // the judge has taken the packet
+	Queue                 // let the host's Queuer take it (NF_QUEUE)
+	Repeat                // ask this judge again (NF_REPEAT)
+	Stop                  // go on behind the point, without the judges that follow
 )
 
-// A Context is what a judge is told beside the packet.
+var verdictText = [...]string{"accept", "drop", "stolen", "queue", "repeat", "stop"}
+
+func (v Verdict) String() string {
+	if int(v) < len(verdictText) {
+		return verdictText[v]
+	}
+	return "unknown verdict"
+}
+
+// repeatMax is how often one judge may say Repeat for one packet. The kernel
+// has no bound and trusts the judge.
+const repeatMax = 8
+
+// A Context is what a judge is told beside the packet, and where it puts what
+// belongs to its verdict.
 type Context struct {
 	Point   Point
 	Now     time.Duration
 	In, Out *link.Adapter // nil where not known at the point
 	Env     Env
+	Queuer  Queuer // nil if nobody takes queued packets
+
+	// Rule is set by a judge that drops: the rule that says so. It is turned
+	// into text only for packets that are being watched.
+	Rule fmt.Stringer
+	// QueueNumber and QueueBypass are set by a judge that says Queue: for whom
+	// the packet waits, and whether it goes on to the next judge, instead of
+	// being dropped, if nobody takes it.
+	QueueNumber uint16
+	QueueBypass bool
+}
+
+// A Queuer takes packets that wait for a verdict from elsewhere (Linux:
+// nfnetlink_queue).
+type Queuer interface {
+	// Queue takes p, to be given back by c.Env.Inject(c.Point, after, p), and
+	// reports true; or it reports false, and p stays the caller's. It must not
+	// block, nor keep c.
+	Queue(c *Context, after PacketJudge, p *packet.Packet) bool
+}
+
+// Run asks the judges of a point in order. The result is Accept if p may go on,
+// Drop if the caller is to end it, and Stolen if it is not the caller's any
+// more. A packet being watched (p.Trace) gets a note of who dropped it.
+func Run(js Judges[PacketJudge], c *Context, p *packet.Packet) Verdict {
+	for i := range js {
+		j := js[i].Judge
+		v := j.JudgePacket(c, p)
+		for n := 1; v == Repeat && n < repeatMax; n++ {
+			v = j.JudgePacket(c, p)
+		}
+		switch v {
+		case Accept:
+		case Stop:
+			return Accept
+		case Stolen:
+			return Stolen
+		case Queue:
+			if c.Queuer != nil && c.Queuer.Queue(c, j, p) {
+				return Stolen
+			}
+			if !c.QueueBypass {
+				return dropped(c, p)
+			}
+		default: // also who repeats for ever
+			return dropped(c, p)
+		}
+	}
+	return Accept
+}
+
+func dropped(c *Context, p *packet.Packet) Verdict {
+	if p.Trace != nil && c.Rule != nil {
+		p.Trace.Note(c.Point.String(), "dropped by "+c.Rule.String())
+	}
+	return Drop
 }
 
 // A PacketJudge looks at packets at a point. p is lent unless the verdict is
@@ -151,4 +261,5 @@ func (l Judges[J]) Without(j J) Judges[J] {
 type Table struct {
 	Packet [PointCount]Judges[PacketJudge]
 	Socket [SocketPointCount]Judges[SocketJudge]
+	Queuer Queuer // nil if there is none
 }

@@ -105,3 +105,100 @@ func TestPointText(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 }
+
+type scripted struct {
+	say   []Verdict
+	asked int
+	edit  func(c *Context)
+}
+
+func (j *scripted) JudgePacket(c *Context, _ *packet.Packet) Verdict {
+	if j.edit != nil {
+		j.edit(c)
+	}
+	v := j.say[min(j.asked, len(j.say)-1)]
+	j.asked++
+	return v
+}
+
+type queuer struct {
+	takes bool
+	after PacketJudge
+	n     uint16
+}
+
+func (q *queuer) Queue(c *Context, after PacketJudge, _ *packet.Packet) bool {
+	q.after, q.n = after, c.QueueNumber
+	return q.takes
+}
+
+func TestRun(t *testing.T) {
+	bypass := func(c *Context) { c.QueueBypass = true }
+	for _, test := range []struct {
+		name   string
+		first  scripted
+		queuer Queuer
+		want   Verdict
+		asked  int // how often the first was asked
+		second bool
+	}{
+		{"accept", scripted{say: []Verdict{Accept}}, nil, Accept, 1, true},
+		{"drop", scripted{say: []Verdict{Drop}}, nil, Drop, 1, false},
+		{"stolen", scripted{say: []Verdict{Stolen}}, nil, Stolen, 1, false},
+		{"stop", scripted{say: []Verdict{Stop}}, nil, Accept, 1, false},
+		{"repeat", scripted{say: []Verdict{Repeat, Repeat, Accept}}, nil, Accept, 3, true},
+		{"repeat for ever", scripted{say: []Verdict{Repeat}}, nil, Drop, repeatMax, false},
+		{"unknown", scripted{say: []Verdict{99}}, nil, Drop, 1, false},
+		{"queue to nobody", scripted{say: []Verdict{Queue}}, nil, Drop, 1, false},
+		{"queue to nobody, bypass", scripted{say: []Verdict{Queue}, edit: bypass}, nil, Accept, 1, true},
+		{"queue", scripted{say: []Verdict{Queue}}, &queuer{takes: true}, Stolen, 1, false},
+		{"queue full", scripted{say: []Verdict{Queue}}, &queuer{}, Drop, 1, false},
+		{"queue full, bypass", scripted{say: []Verdict{Queue}, edit: bypass}, &queuer{}, Accept, 1, true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			second := &scripted{say: []Verdict{Accept}}
+			l := Judges[PacketJudge](nil).With(PriorityFilter, &test.first).With(PriorityWFP, second)
+			p := packet.Get()
+			defer packet.Free(p)
+			got := Run(l, &Context{Queuer: test.queuer}, p)
+			if got != test.want || test.first.asked != test.asked || second.asked > 0 != test.second {
+				t.Errorf("%v, first asked %d times, second %d; want %v, %d, %v",
+					got, test.first.asked, second.asked, test.want, test.asked, test.second)
+			}
+			if q, ok := test.queuer.(*queuer); ok && q.after != PacketJudge(&test.first) {
+				t.Error("the queue is not told behind whom the packet goes on")
+			}
+		})
+	}
+}
+
+type ruleText string
+
+func (r ruleText) String() string { return string(r) }
+
+// A watched packet says which rule dropped it, others pay nothing for that.
+func TestRunTrace(t *testing.T) {
+	rule := fmt.Stringer(ruleText("rule 7"))
+	l := Judges[PacketJudge](nil).With(0, &scripted{say: []Verdict{Drop}, edit: func(c *Context) { c.Rule = rule }})
+	p := packet.Get()
+	defer packet.Free(p)
+	p.Trace = new(packet.Trace)
+	Run(l, &Context{Point: Forward}, p)
+	want := []packet.Step{{Where: "forward", What: "dropped by rule 7"}}
+	if !slices.Equal(p.Trace.Steps, want) {
+		t.Errorf("%v, want %v", p.Trace.Steps, want)
+	}
+	p.Trace = nil
+	c := new(Context)
+	if n := testing.AllocsPerRun(100, func() { Run(l, c, p) }); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+func TestVerdictText(t *testing.T) {
+	for v, want := range map[Verdict]string{Accept: "accept", Stop: "stop", 99: "unknown verdict"} {
+		if v.String() != want {
+			t.Errorf("%d is %q", v, v)
+		}
+	}
+}
