@@ -53,6 +53,7 @@ socket:           clock
 # is hook.Env.
 firewall/hook:    link packet wire
 capture:          clock link packet wire
+capture/expr:     capture/bpf wire
 capture/savefile: wire
 capture/dissect:  wire
 

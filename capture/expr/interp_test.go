@@ -1,0 +1,195 @@
+package expr
+
+import (
+	"encoding/binary"
+
+	"github.com/towpath/towpath/capture/bpf"
+)
+
+// An outcome is how a program ended.
+type outcome uint8
+
+const (
+	returned outcome = iota
+	outside          // a load from behind the packet
+	divided          // by zero
+	endless          // too many steps
+	invalid          // no such instruction
+)
+
+// A meta is what Linux knows of a packet beside its bytes.
+type meta struct {
+	pktType, ifindex, vlanTag uint32
+	tagged                    bool
+}
+
+// interpret runs a program as plainly as possible.
+func interpret(prog bpf.Program, p []byte, length int, m meta) (uint32, outcome) {
+	var a, x uint32
+	var mem [bpf.MemWords]uint32
+	load := func(k uint64, size uint16) (uint32, bool) {
+		switch k {
+		case bpf.AdPktType:
+			return m.pktType, true
+		case bpf.AdIfIndex:
+			return m.ifindex, true
+		case bpf.AdVlanTag:
+			return m.vlanTag, true
+		case bpf.AdVlanTagPresent:
+			if m.tagged {
+				return 1, true
+			}
+			return 0, true
+		}
+		n := map[uint16]uint64{bpf.SizeW: 4, bpf.SizeH: 2, bpf.SizeB: 1}[size]
+		if k+n > uint64(len(p)) {
+			return 0, false
+		}
+		switch n {
+		case 4:
+			return binary.BigEndian.Uint32(p[k:]), true
+		case 2:
+			return uint32(binary.BigEndian.Uint16(p[k:])), true
+		}
+		return uint32(p[k]), true
+	}
+	pc := 0
+	for range 100000 {
+		if pc >= len(prog) {
+			return 0, invalid
+		}
+		in := prog[pc]
+		pc++
+		size := in.Op & 0x18
+		switch in.Op & 7 {
+		case bpf.ClassRET:
+			if in.Op&0x18 == bpf.RetA {
+				return a, returned
+			}
+			return in.K, returned
+		case bpf.ClassLD, bpf.ClassLDX:
+			var v uint32
+			ok := true
+			switch in.Op & 0xe0 {
+			case bpf.ModeIMM:
+				v = in.K
+			case bpf.ModeABS:
+				v, ok = load(uint64(in.K), size)
+			case bpf.ModeIND:
+				v, ok = load(uint64(in.K)+uint64(x), size)
+				if uint64(in.K)+uint64(x) >= bpf.LLOff {
+					ok = false
+				}
+			case bpf.ModeMEM:
+				v = mem[in.K]
+			case bpf.ModeLEN:
+				v = uint32(length)
+			case bpf.ModeMSH:
+				v, ok = load(uint64(in.K), bpf.SizeB)
+				v = v & 15 * 4
+			}
+			if !ok {
+				return 0, outside
+			}
+			if in.Op&7 == bpf.ClassLD {
+				a = v
+			} else {
+				x = v
+			}
+		case bpf.ClassST:
+			mem[in.K] = a
+		case bpf.ClassSTX:
+			mem[in.K] = x
+		case bpf.ClassMISC:
+			if in.Op&0xf8 == bpf.MiscTXA {
+				a = x
+			} else {
+				x = a
+			}
+		case bpf.ClassALU:
+			b := in.K
+			if in.Op&bpf.SrcX != 0 {
+				b = x
+			}
+			op := in.Op & 0xf0
+			if (op == bpf.AluDiv || op == bpf.AluMod) && b == 0 {
+				return 0, divided
+			}
+			switch op {
+			case bpf.AluAdd:
+				a += b
+			case bpf.AluSub:
+				a -= b
+			case bpf.AluMul:
+				a *= b
+			case bpf.AluDiv:
+				a /= b
+			case bpf.AluMod:
+				a %= b
+			case bpf.AluOr:
+				a |= b
+			case bpf.AluAnd:
+				a &= b
+			case bpf.AluXor:
+				a ^= b
+			case bpf.AluLsh:
+				a <<= b
+			case bpf.AluRsh:
+				a >>= b
+			case bpf.AluNeg:
+				a = -a
+			}
+		case bpf.ClassJMP:
+			if in.Op&0xf0 == bpf.JmpA {
+				pc += int(int32(in.K))
+				continue
+			}
+			b := in.K
+			if in.Op&bpf.SrcX != 0 {
+				b = x
+			}
+			if compare(in.Op&0xf0, a, b) {
+				pc += int(in.Jt)
+			} else {
+				pc += int(in.Jf)
+			}
+		}
+	}
+	return 0, endless
+}
+
+// valid reports what is wrong with a program, or "".
+func valid(prog bpf.Program) string {
+	if len(prog) == 0 || len(prog) > bpf.MaxLen {
+		return "length"
+	}
+	for pc, in := range prog {
+		next := pc + 1
+		switch in.Op & 7 {
+		case bpf.ClassLD, bpf.ClassLDX:
+			if in.Op&0xe0 == bpf.ModeMEM && in.K >= bpf.MemWords {
+				return "scratch memory"
+			}
+		case bpf.ClassST, bpf.ClassSTX:
+			if in.K >= bpf.MemWords {
+				return "scratch memory"
+			}
+		case bpf.ClassALU:
+			if op := in.Op & 0xf0; in.Op&bpf.SrcX == 0 && in.K == 0 && (op == bpf.AluDiv || op == bpf.AluMod) {
+				return "division by zero"
+			}
+		case bpf.ClassJMP:
+			if in.Op&0xf0 == bpf.JmpA {
+				if to := next + int(int32(in.K)); to < 0 || to >= len(prog) {
+					return "jump"
+				}
+			} else if next+int(in.Jt) >= len(prog) || next+int(in.Jf) >= len(prog) {
+				return "jump"
+			}
+		}
+	}
+	if prog[len(prog)-1].Op&7 != bpf.ClassRET {
+		return "end"
+	}
+	return ""
+}
