@@ -58,6 +58,14 @@ ReasonNeighborTable    host:TestDropNeighbors
 ReasonNeighborGone     ip/neigh:TestGone
 ReasonNeighborFlushed  host:TestDropNeighbors
 ReasonIPVersion        host:TestDropVersion
+ReasonSourceOurs       host:TestDropReasons
+ReasonReversePath      host:TestReversePath
+ReasonForwardStations  host:TestDropReasons
+ReasonDirectedBroadcast host:TestDropReasons
+ReasonNDPRedirect      host:TestRedirectIn
+ReasonNDPRedirectIgnored host:TestRedirectIn
+ReasonRedirectInvalid  host:TestRedirectIn
+ReasonRedirectIgnored  host:TestRedirectIn
 ReasonIPMalformed      host:TestDropReasons
 ReasonIPChecksum       host:TestDropReasons
 ReasonIPExtension      host:TestDropReasons

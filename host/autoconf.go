@@ -83,6 +83,7 @@ func (h *Host) auto(c *config, f func(ln *lane, auto *ifaddr.Auto)) {
 	ln.autoArm()
 	ln.autoChanged = false
 	mergeAuto(c, ln.auto)
+	mergeRedirects(c, ln)
 	ln.schedule(&ln.groupTimer, ln.now) // groups follow addresses
 }
 

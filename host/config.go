@@ -21,6 +21,7 @@ type config struct {
 
 	transports []*TransportBinding
 	set        Settings
+	links      linkConf
 
 	advice map[int32]ifaddr.Advice // of routers, by adapter; nil if there is none
 }
@@ -32,9 +33,22 @@ type Settings struct {
 	Forward bool
 	// TTL of packets made here (net.ipv4.ip_default_ttl); 0 means 64.
 	TTL uint8
-	// ICMPRate is how many ICMP errors are sent a second at most
-	// (net.ipv4.icmp_msgs_per_sec); 0 means 1000.
-	ICMPRate int
+	// ICMPRate is how many ICMP errors are sent a second at most, ICMPBurst
+	// how many of them at once (net.ipv4.icmp_msgs_per_sec, icmp_msgs_burst);
+	// 0 means 1000 and 50.
+	ICMPRate, ICMPBurst int
+	// ICMPRateLimit and ICMP6RateLimit are the least times between ICMP errors
+	// to one destination, in milliseconds, beyond six at once
+	// (net.ipv4.icmp_ratelimit, net.ipv6.icmp.ratelimit); 0 means 1000,
+	// negative none.
+	ICMPRateLimit, ICMP6RateLimit int
+	// ICMPRateMask has a bit for each ICMP type that is limited
+	// (net.ipv4.icmp_ratemask); 0 means 6168: unreachable but for
+	// fragmentation needed, source quench, time exceeded, parameter problem.
+	ICMPRateMask uint32
+	// ICMPEchoBroadcasts: echo requests to broadcast addresses are answered
+	// (net.ipv4.icmp_echo_ignore_broadcasts is 0).
+	ICMPEchoBroadcasts bool
 	// NoAcceptRA: routers' advertisements are not listened to, as they are by
 	// hosts that do not forward (net.ipv6.conf.*.accept_ra).
 	NoAcceptRA bool
@@ -100,6 +114,10 @@ func orDefault[T comparable](v *T, d T) {
 func (s *Settings) fill() {
 	orDefault(&s.TTL, 64)
 	orDefault(&s.ICMPRate, 1000)
+	orDefault(&s.ICMPBurst, 50)
+	orDefault(&s.ICMPRateLimit, 1000)
+	orDefault(&s.ICMP6RateLimit, 1000)
+	orDefault(&s.ICMPRateMask, 6168)
 	orDefault(&s.DADTransmits, 1)
 	orDefault(&s.Somaxconn, 4096)
 	orDefault(&s.SynBacklog, 1024)
@@ -124,6 +142,9 @@ func (s *Settings) fill() {
 		s.PortMax = s.PortMin
 	}
 }
+
+// link lends what holds for an adapter of the host.
+func (c *config) link(a *link.Adapter) *LinkSettings { return &c.links.inForce[a.Index()] }
 
 // adapter finds an adapter by index; nil if there is none.
 func (c *config) adapter(index int32) *link.Adapter {

@@ -13,6 +13,10 @@ func (ln *lane) forward(in *link.Adapter, p *packet.Packet) {
 		ln.drop(p, packet.ReasonForwardSource)
 		return
 	}
+	if stationGroup(in, p) {
+		ln.drop(p, packet.ReasonForwardStations) // RFC 1812 §5.3.4
+		return
+	}
 	if p.TTL <= 1 {
 		ln.icmpError(in, p, icmpTTL)
 		ln.drop(p, packet.ReasonTTL)
@@ -25,6 +29,13 @@ func (ln *lane) forward(in *link.Adapter, p *packet.Packet) {
 		}
 		ln.drop(p, r)
 		return
+	}
+	if p.Dst.Is4() && ln.conf.addrs.Broadcast(d.out.Index(), p.Dst) && ln.conf.link(d.out).BCForwarding == 0 {
+		ln.drop(p, packet.ReasonDirectedBroadcast)
+		return
+	}
+	if d.out == in {
+		ln.redirectOut(in, p, &d)
 	}
 	if mtu := d.out.MTU(); ipLen(p) > mtu && !fragmentable(p) {
 		ln.icmpError(in, p, icmpTooBig(mtu))

@@ -97,6 +97,7 @@ func New(c Config) *Host {
 		routes:   new(route.Table),
 		hooks:    new(hook.Table),
 		set:      set,
+		links:    newLinkConf(),
 	})
 	h.lane.init(h, rand.NewPCG(h.seed[0], h.seed[1]))
 	if _, err := h.AddAdapter(LoopbackName, loop.New()); err != nil {
@@ -145,6 +146,7 @@ func (h *Host) AddAdapter(name string, m link.Miniport) (*link.Adapter, error) {
 		a.Bind(h)
 		// Never in place: readers hold the old slice.
 		c.adapters = append(c.adapters[:len(c.adapters):len(c.adapters)], a)
+		c.links = c.links.edited(len(c.adapters), func(*linkConf) {})
 		return nil
 	})
 	if err != nil {

@@ -24,7 +24,7 @@ var (
 	icmpPort = icmpCause{type4: wire.ICMPv4Unreachable, code4: wire.ICMPv4PortUnreachable,
 		type6: wire.ICMPv6Unreachable, code6: wire.ICMPv6PortUnreachable, errno: syscall.ECONNREFUSED}
 	icmpProtocol = icmpCause{type4: wire.ICMPv4Unreachable, code4: wire.ICMPv4ProtoUnreachable,
-		type6: wire.ICMPv6ParamProblem, code6: wire.ICMPv6UnknownNextHeader, rest: 6, errno: syscall.ENOPROTOOPT}
+		type6: wire.ICMPv6ParamProblem, code6: wire.ICMPv6UnknownNextHeader, errno: syscall.ENOPROTOOPT}
 	icmpHost = icmpCause{type4: wire.ICMPv4Unreachable, code4: wire.ICMPv4HostUnreachable,
 		type6: wire.ICMPv6Unreachable, code6: wire.ICMPv6AddressUnreachable, errno: syscall.EHOSTUNREACH}
 	icmpNoRoute = icmpCause{type4: wire.ICMPv4Unreachable, code4: wire.ICMPv4NetUnreachable,
@@ -62,11 +62,14 @@ func (ln *lane) icmpError(in *link.Adapter, p *packet.Packet, c icmpCause) {
 	if in == nil {
 		in = ln.conf.adapter(p.Ingress)
 	}
-	if in == nil || !ln.mayAnswer(in, p) || !ln.icmpTokens.take(ln.now, ln.conf.set.ICMPRate) {
+	if in == nil || !ln.mayAnswer(in, p, &c) {
 		return
 	}
 	var d dst
 	if ln.route(&d, p.Src, in.Index()) != packet.NotDropped {
+		return
+	}
+	if !ln.mayError(p.Src, &c, d.out.Capabilities().Loopback) {
 		return
 	}
 	src := p.Dst
@@ -101,13 +104,15 @@ func (ln *lane) icmpError(in *link.Adapter, p *packet.Packet, c icmpCause) {
 }
 
 // mayAnswer keeps the rules of RFC 1122 §3.2.2 and RFC 4443 §2.4 (e): no error
-// about an error, a fragment but the first, or a packet to or from a group.
-func (ln *lane) mayAnswer(in *link.Adapter, p *packet.Packet) bool {
+// about an error, a fragment but the first, or a packet to or from a group; but
+// IPv6 groups are told what only the sender can mend (RFC 4443 §2.4 (e.3)).
+func (ln *lane) mayAnswer(in *link.Adapter, p *packet.Packet, c *icmpCause) bool {
 	if p.Src.IsUnspecified() || p.Src.IsMulticast() || p.Src.IsLoopback() && !in.Capabilities().Loopback ||
-		p.Dst.IsMulticast() || p.Dst == broadcast4 || ln.conf.addrs.Broadcast(in.Index(), p.Dst) {
+		p.Dst == broadcast4 || ln.conf.addrs.Broadcast(in.Index(), p.Dst) {
 		return false
 	}
-	if in.Capabilities().Medium == link.MediumEthernet && p.Link < p.Net && p.From(p.Link)[0]&1 != 0 {
+	toGroup := p.Dst.Is6() && (c.type6 == wire.ICMPv6PacketTooBig || c.type6 == wire.ICMPv6ParamProblem && c.code6 == wire.ICMPv6UnknownOption)
+	if (p.Dst.IsMulticast() || stationGroup(in, p)) && !toGroup {
 		return false
 	}
 	if p.Src.Is4() {
@@ -122,9 +127,14 @@ func (ln *lane) mayAnswer(in *link.Adapter, p *packet.Packet) bool {
 	}
 	if p.Proto == wire.ProtoICMPv6 {
 		b := p.From(p.Transport)
-		return len(b) > 0 && !wire.ICMPv6Type(b[0]).IsError()
+		return len(b) > 0 && !wire.ICMPv6Type(b[0]).IsError() && wire.ICMPv6Type(b[0]) != wire.ICMPv6Redirect
 	}
 	return true
+}
+
+// stationGroup reports whether the frame of p was for a group of stations.
+func stationGroup(in *link.Adapter, p *packet.Packet) bool {
+	return in.Capabilities().Medium == link.MediumEthernet && p.Link < p.Net && p.From(p.Link)[0]&1 != 0
 }
 
 // icmpOut fills in the checksum of the ICMP message p and sends it.
@@ -156,6 +166,8 @@ func (ln *lane) icmpv4In(a *link.Adapter, p *packet.Packet) {
 		ln.echoIn(a, p, uint8(wire.ICMPv4EchoReply))
 	case t == wire.ICMPv4EchoReply:
 		ln.echoReplyIn(p, m.ID(), m.Seq())
+	case t == wire.ICMPv4Redirect:
+		ln.redirect4In(a, p, m)
 	case t == wire.ICMPv4Unreachable || t == wire.ICMPv4TimeExceeded || t == wire.ICMPv4ParamProblem:
 		c := icmpCause{type4: t, code4: m.Code(), rest: uint32(m.MTU()), errno: errnoOf4(t, m.Code())}
 		ln.errorIn(p, c)
@@ -181,7 +193,7 @@ func (ln *lane) icmpv6In(a *link.Adapter, p *packet.Packet) {
 		ln.echoIn(a, p, uint8(wire.ICMPv6EchoReply))
 	case wire.ICMPv6EchoReply:
 		ln.echoReplyIn(p, m.ID(), m.Seq())
-	case wire.ICMPv6NeighborSolicit, wire.ICMPv6NeighborAdvert, wire.ICMPv6RouterAdvert:
+	case wire.ICMPv6NeighborSolicit, wire.ICMPv6NeighborAdvert, wire.ICMPv6RouterAdvert, wire.ICMPv6Redirect:
 		ln.ndpIn(a, p)
 	case wire.ICMPv6MLDQuery, wire.ICMPv6MLDReport:
 		ln.membershipIn(p, ln.host.groups.MLDIn(ln.now, p))
@@ -195,12 +207,13 @@ func (ln *lane) icmpv6In(a *link.Adapter, p *packet.Packet) {
 
 // echoIn answers an echo request with the same packet.
 func (ln *lane) echoIn(a *link.Adapter, p *packet.Packet, reply uint8) {
-	if ln.conf.set.ICMPEchoIgnoreAll || p.Dst == broadcast4 || ln.conf.addrs.Broadcast(a.Index(), p.Dst) || p.Src.IsUnspecified() {
+	broadcast := p.Dst == broadcast4 || ln.conf.addrs.Broadcast(a.Index(), p.Dst)
+	if ln.conf.set.ICMPEchoIgnoreAll || broadcast && !ln.conf.set.ICMPEchoBroadcasts || p.Src.IsUnspecified() {
 		ln.drop(p, packet.ReasonEchoIgnored)
 		return
 	}
 	src := p.Dst
-	if src.IsMulticast() {
+	if src.IsMulticast() || broadcast {
 		src = netip.Addr{} // let the route choose
 	}
 	var d dst

@@ -51,11 +51,13 @@ type lane struct {
 	groupTimer clock.Entry
 	nodes      []group.Key // solicited-node groups that are joined
 
-	auto        *ifaddr.Auto
-	autoTimer   clock.Entry
-	autoChanged bool // publish after unlocking
-	icmpTokens  tokens
-	unlooped    bool // what is sent to groups is not looped back
+	auto          *ifaddr.Auto
+	autoTimer     clock.Entry
+	autoChanged   bool // publish after unlocking
+	icmpLimits    icmpLimits
+	redirects     []redirect // the oldest first
+	redirectTimer clock.Entry
+	unlooped      bool // what is sent to groups is not looped back
 
 	drops  packet.Counters
 	stats  Stats

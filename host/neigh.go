@@ -134,6 +134,8 @@ func (ln *lane) ndpIn(a *link.Adapter, p *packet.Packet) {
 		ln.solicitIn(a, p, wire.NeighborSolicit(m))
 	case wire.ICMPv6NeighborAdvert:
 		ln.advertIn(a, p, wire.NeighborAdvert(m))
+	case wire.ICMPv6Redirect:
+		ln.redirect6In(a, p, wire.Redirect(m))
 	default:
 		ln.routerAdvertIn(a, p, wire.RouterAdvert(m))
 	}

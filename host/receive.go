@@ -176,6 +176,9 @@ func (ln *lane) ipIn(a *link.Adapter, p *packet.Packet) {
 
 // direct decides where a packet goes: up, on, or nowhere.
 func (ln *lane) direct(a *link.Adapter, p *packet.Packet) {
+	if p.Src.Is4() && !a.Capabilities().Loopback && !ln.unlooped && !ln.sourceIn(a, p) {
+		return
+	}
 	switch {
 	case ln.forUs(a, p):
 		ln.deliver(a, p)
@@ -186,6 +189,26 @@ func (ln *lane) direct(a *link.Adapter, p *packet.Packet) {
 	default:
 		ln.drop(p, packet.ReasonNotForUs)
 	}
+}
+
+// sourceIn looks at where an IPv4 packet claims to come from: not from here,
+// and, if the adapter filters, not from where its answer would not go (RFC
+// 3704). It reports whether p goes on.
+func (ln *lane) sourceIn(a *link.Adapter, p *packet.Packet) bool {
+	l := ln.conf.link(a)
+	if _, ours := ln.conf.addrs.Local(p.Src); ours && l.AcceptLocal == 0 {
+		ln.drop(p, packet.ReasonSourceOurs)
+		return false
+	}
+	if l.RPFilter == 0 || p.Src.IsUnspecified() {
+		return true
+	}
+	var d dst
+	if r := ln.route(&d, p.Src, 0); r != packet.NotDropped || l.RPFilter == 1 && d.out != a {
+		ln.drop(p, packet.ReasonReversePath)
+		return false
+	}
+	return true
 }
 
 // forUs reports whether a packet is to be delivered here: to one of our
@@ -261,9 +284,20 @@ func (ln *lane) transportIn(a *link.Adapter, p *packet.Packet) {
 			b.t.Receive(&TransportContext{ln, b, a}, p)
 			return
 		}
-		ln.icmpError(a, p, icmpProtocol)
+		c := icmpProtocol
+		if p.Src.Is6() {
+			c.rest = nextHeaderAt(p)
+		}
+		ln.icmpError(a, p, c)
 		ln.drop(p, packet.ReasonProtocol)
 	}
+}
+
+// nextHeaderAt is the offset in the IPv6 packet p of the byte that names its
+// transport protocol.
+func nextHeaderAt(p *packet.Packet) uint32 {
+	x, _ := wire.WalkExtensions(p.From(p.Net+wire.IPv6Len), wire.IPv6(p.From(p.Net)).NextHeader())
+	return uint32(wire.IPv6Len + x.NamedAt)
 }
 
 // judge lets the judges of a point look at p and reports whether p goes on. If

@@ -3,7 +3,6 @@ package host
 import (
 	"net/netip"
 	"syscall"
-	"time"
 
 	"github.com/towpath/towpath/firewall/hook"
 	"github.com/towpath/towpath/ip/neigh"
@@ -307,25 +306,4 @@ func (ln *lane) unresolved(k neigh.Key, p *packet.Packet, r packet.Reason) {
 		ln.icmpError(ln.conf.adapter(p.Ingress), p, icmpHost)
 	}
 	ln.drop(p, r)
-}
-
-// tokens is a token bucket: so many events a second, in bursts of at most a
-// second's.
-type tokens struct {
-	have float64
-	at   time.Duration
-	set  bool
-}
-
-func (t *tokens) take(now time.Duration, rate int) bool {
-	if !t.set {
-		t.have, t.at, t.set = float64(rate), now, true
-	}
-	t.have = min(t.have+(now-t.at).Seconds()*float64(rate), float64(rate))
-	t.at = now
-	if t.have < 1 {
-		return false
-	}
-	t.have--
-	return true
 }

@@ -193,11 +193,16 @@ var remembered = map[string]string{
 	"net.ipv4.tcp_min_rtt_wlen": "300", "net.ipv4.tcp_adv_win_scale": "1", "net.ipv4.tcp_pacing_ss_ratio": "200",
 	"net.ipv4.tcp_pacing_ca_ratio": "120", "net.ipv4.tcp_no_metrics_save": "0", "net.ipv4.tcp_mem": "187380\t249843\t374760",
 	"net.core.rmem_max": "212992", "net.core.wmem_max": "212992", "net.core.wmem_default": "212992",
-	"net.ipv4.icmp_ratelimit": "1000", "net.ipv4.icmp_ratemask": "6168", "net.ipv4.icmp_echo_ignore_broadcasts": "1",
-	"net.ipv4.conf.all.rp_filter": "0", "net.ipv4.conf.all.accept_redirects": "0", "net.ipv4.conf.all.send_redirects": "1",
-	"net.ipv4.conf.all.arp_ignore": "0", "net.ipv4.conf.all.arp_announce": "0", "net.ipv4.conf.all.arp_filter": "0",
 	"net.ipv4.ipfrag_time": "30", "net.ipv4.ipfrag_high_thresh": "4194304", "net.ipv6.ip6frag_time": "60",
 	"net.ipv4.ip_nonlocal_bind": "0", "net.ipv6.bindv6only": "0", "net.ipv4.ip_no_pmtu_disc": "0", "net.ipv4.tcp_l3mdev_accept": "0",
+}
+
+func findSysctl(name string) (sysctl, bool) {
+	if c, ok := ipSysctls[name]; ok {
+		return c, true
+	}
+	c, ok := sysctls[name]
+	return c, ok
 }
 
 // Sysctl reads one of Linux's settings by its name, such as
@@ -205,9 +210,12 @@ var remembered = map[string]string{
 // there is no such setting.
 func (h *Host) Sysctl(name string) (string, syscall.Errno) {
 	name = strings.ReplaceAll(name, "/", ".")
-	if c, ok := sysctls[name]; ok {
+	if c, ok := findSysctl(name); ok {
 		s := h.Settings()
 		return c.get(&s), 0
+	}
+	if of, s, ok := findLinkSysctl(name); ok {
+		return h.linkSysctl(of, s)
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -224,7 +232,10 @@ func (h *Host) Sysctl(name string) (string, syscall.Errno) {
 // is none for it.
 func (h *Host) SetSysctl(name, value string) syscall.Errno {
 	name, value = strings.ReplaceAll(name, "/", "."), strings.TrimSpace(value)
-	c, ok := sysctls[name]
+	if of, s, ok := findLinkSysctl(name); ok {
+		return h.setLinkSysctl(of, s, value)
+	}
+	c, ok := findSysctl(name)
 	if !ok {
 		if _, ok := remembered[name]; !ok {
 			return syscall.ENOENT

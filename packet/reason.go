@@ -54,72 +54,80 @@ const (
 	ReasonNeighborGone     // neighbour forgotten at this moment
 
 	// IP.
-	ReasonIPVersion        // neither IPv4 nor IPv6
-	ReasonIPMalformed      // header shorter or longer than can be
-	ReasonIPChecksum       // IPv4 header checksum wrong
-	ReasonIPExtension      // IPv6 extension header malformed or not understood
-	ReasonIPOptions        // IPv4 options malformed
-	ReasonIPSourceRoute    // IPv4 source route (RFC 7126)
-	ReasonIPSource         // source address that cannot be one
-	ReasonIPFragment       // fragment, where reassembly does not happen
-	ReasonFragMemory       // fragment beyond the host's memory budget
-	ReasonFragHeader       // first fragment without the whole header chain (RFC 7112)
-	ReasonFragEmpty        // fragment without payload
-	ReasonFragLength       // fragment, not the last, whose length is no multiple of 8
-	ReasonFragOversize     // fragment that reaches beyond 65,535 bytes
-	ReasonFragDuplicate    // fragment that is there already
-	ReasonFragOverlap      // fragments that overlap (RFC 5722)
-	ReasonFragEnd          // fragments that disagree on the end of their datagram
-	ReasonFragECN          // fragments partly ECN-capable (RFC 3168 §5.3)
-	ReasonFragMany         // datagram in too many fragments
-	ReasonFragAbandoned    // fragment of a datagram given up before
-	ReasonFragEvicted      // fragment given up to make room for others
-	ReasonFragTimeout      // fragment of a datagram not completed in time
-	ReasonFragFlushed      // waiting for other fragments when the adapter went
-	ReasonLoopback         // loopback destination from a link
-	ReasonNotForUs         // destination not ours and forwarding off
-	ReasonGroup            // multicast group that we are not in
-	ReasonForwardSource    // not to be forwarded: link-local, loopback, multicast
-	ReasonTTL              // TTL or hop limit used up
-	ReasonNoRoute          // no route to the destination
-	ReasonRouteBlackhole   // blackhole route
-	ReasonRouteUnreachable // unreachable route
-	ReasonRouteProhibit    // prohibit route
-	ReasonTooBig           // larger than the path's MTU and not to be fragmented
-	ReasonFragmentSuper    // super-segment that is to be fragmented and cannot be cut
-	ReasonFragmentFailed   // headers that leave a fragment no room
-	ReasonRule             // dropped by a judge of packets
-	ReasonSocketRule       // dropped by a judge of sockets
-	ReasonInjectGone       // given back behind a judge that is gone
-	ReasonInjectAdapter    // given back on an adapter that is gone
-	ReasonStolen           // taken over by a judge; not a loss
-	ReasonProtocol         // transport protocol without a handler
-	ReasonIGMPMalformed    // IGMP message too short
-	ReasonIGMPChecksum     // IGMP checksum wrong
-	ReasonIGMPGroup        // IGMP query about no group
-	ReasonIGMPType         // IGMP message of no interest to a member
-	ReasonMLDMalformed     // MLD message too short
-	ReasonMLDSource        // MLD from beyond the link (RFC 2710 §3)
-	ReasonMLDGroup         // MLD message about no group
-	ReasonMLDType          // MLD message of no interest to a listener
+	ReasonIPVersion         // neither IPv4 nor IPv6
+	ReasonIPMalformed       // header shorter or longer than can be
+	ReasonIPChecksum        // IPv4 header checksum wrong
+	ReasonIPExtension       // IPv6 extension header malformed or not understood
+	ReasonIPOptions         // IPv4 options malformed
+	ReasonIPSourceRoute     // IPv4 source route (RFC 7126)
+	ReasonIPSource          // source address that cannot be one
+	ReasonSourceOurs        // from another machine with one of our addresses as its source
+	ReasonReversePath       // source that is routed by another adapter (rp_filter)
+	ReasonIPFragment        // fragment, where reassembly does not happen
+	ReasonFragMemory        // fragment beyond the host's memory budget
+	ReasonFragHeader        // first fragment without the whole header chain (RFC 7112)
+	ReasonFragEmpty         // fragment without payload
+	ReasonFragLength        // fragment, not the last, whose length is no multiple of 8
+	ReasonFragOversize      // fragment that reaches beyond 65,535 bytes
+	ReasonFragDuplicate     // fragment that is there already
+	ReasonFragOverlap       // fragments that overlap (RFC 5722)
+	ReasonFragEnd           // fragments that disagree on the end of their datagram
+	ReasonFragECN           // fragments partly ECN-capable (RFC 3168 §5.3)
+	ReasonFragMany          // datagram in too many fragments
+	ReasonFragAbandoned     // fragment of a datagram given up before
+	ReasonFragEvicted       // fragment given up to make room for others
+	ReasonFragTimeout       // fragment of a datagram not completed in time
+	ReasonFragFlushed       // waiting for other fragments when the adapter went
+	ReasonLoopback          // loopback destination from a link
+	ReasonNotForUs          // destination not ours and forwarding off
+	ReasonGroup             // multicast group that we are not in
+	ReasonForwardSource     // not to be forwarded: link-local, loopback, multicast
+	ReasonForwardStations   // in a frame for a group of stations, not to be forwarded
+	ReasonDirectedBroadcast // to the broadcast address of another network here
+	ReasonTTL               // TTL or hop limit used up
+	ReasonNoRoute           // no route to the destination
+	ReasonRouteBlackhole    // blackhole route
+	ReasonRouteUnreachable  // unreachable route
+	ReasonRouteProhibit     // prohibit route
+	ReasonTooBig            // larger than the path's MTU and not to be fragmented
+	ReasonFragmentSuper     // super-segment that is to be fragmented and cannot be cut
+	ReasonFragmentFailed    // headers that leave a fragment no room
+	ReasonRule              // dropped by a judge of packets
+	ReasonSocketRule        // dropped by a judge of sockets
+	ReasonInjectGone        // given back behind a judge that is gone
+	ReasonInjectAdapter     // given back on an adapter that is gone
+	ReasonStolen            // taken over by a judge; not a loss
+	ReasonProtocol          // transport protocol without a handler
+	ReasonIGMPMalformed     // IGMP message too short
+	ReasonIGMPChecksum      // IGMP checksum wrong
+	ReasonIGMPGroup         // IGMP query about no group
+	ReasonIGMPType          // IGMP message of no interest to a member
+	ReasonMLDMalformed      // MLD message too short
+	ReasonMLDSource         // MLD from beyond the link (RFC 2710 §3)
+	ReasonMLDGroup          // MLD message about no group
+	ReasonMLDType           // MLD message of no interest to a listener
 
 	// ICMP.
-	ReasonICMPMalformed    // ICMP message too short
-	ReasonICMPChecksum     // ICMP checksum wrong
-	ReasonICMPType         // ICMP message of no interest
-	ReasonICMPQuote        // ICMP error quoting too little of a packet
-	ReasonICMPNoSocket     // ICMP error about no packet of ours
-	ReasonEchoIgnored      // echo request that is not to be answered
-	ReasonEchoNoRoute      // no route for an echo reply
-	ReasonEchoUnasked      // echo reply that nobody waits for
-	ReasonNDPHopLimit      // neighbour discovery from beyond the link (RFC 4861 §7.1)
-	ReasonNDPSolicit       // neighbour solicitation malformed
-	ReasonNDPAdvert        // neighbour advertisement malformed
-	ReasonNDPNotForUs      // neighbour solicitation for somebody else's address
-	ReasonNDPConflict      // neighbour advertisement of our own address
-	ReasonNDPDuplicate     // solicitation by somebody who wants the same address
-	ReasonNDPRouter        // router advertisement malformed
-	ReasonNDPRouterIgnored // router advertisement that is not to be listened to
+	ReasonICMPMalformed      // ICMP message too short
+	ReasonICMPChecksum       // ICMP checksum wrong
+	ReasonICMPType           // ICMP message of no interest
+	ReasonICMPQuote          // ICMP error quoting too little of a packet
+	ReasonICMPNoSocket       // ICMP error about no packet of ours
+	ReasonEchoIgnored        // echo request that is not to be answered
+	ReasonEchoNoRoute        // no route for an echo reply
+	ReasonEchoUnasked        // echo reply that nobody waits for
+	ReasonNDPHopLimit        // neighbour discovery from beyond the link (RFC 4861 §7.1)
+	ReasonNDPSolicit         // neighbour solicitation malformed
+	ReasonNDPAdvert          // neighbour advertisement malformed
+	ReasonNDPNotForUs        // neighbour solicitation for somebody else's address
+	ReasonNDPConflict        // neighbour advertisement of our own address
+	ReasonNDPDuplicate       // solicitation by somebody who wants the same address
+	ReasonNDPRouter          // router advertisement malformed
+	ReasonNDPRouterIgnored   // router advertisement that is not to be listened to
+	ReasonNDPRedirect        // IPv6 redirect malformed or not from the first hop
+	ReasonNDPRedirectIgnored // IPv6 redirect that is not to be listened to
+	ReasonRedirectInvalid    // ICMP redirect malformed or not from the first hop
+	ReasonRedirectIgnored    // ICMP redirect that is not to be listened to
 
 	// UDP.
 	ReasonUDPMalformed  // UDP header short or its length wrong
@@ -225,6 +233,8 @@ var reasonText = [ReasonCount]string{
 	ReasonIPOptions:           "ip options invalid",
 	ReasonIPSourceRoute:       "ip source route",
 	ReasonIPSource:            "ip source invalid",
+	ReasonSourceOurs:          "source is our own address",
+	ReasonReversePath:         "reverse path filter",
 	ReasonIPFragment:          "ip fragment not reassembled",
 	ReasonFragMemory:          "ip fragment beyond memory budget",
 	ReasonFragHeader:          "ip fragment header incomplete",
@@ -244,6 +254,8 @@ var reasonText = [ReasonCount]string{
 	ReasonNotForUs:            "destination not ours",
 	ReasonGroup:               "multicast group not joined",
 	ReasonForwardSource:       "address not to be forwarded",
+	ReasonForwardStations:     "frame to a group not forwarded",
+	ReasonDirectedBroadcast:   "directed broadcast",
 	ReasonTTL:                 "ttl exceeded",
 	ReasonNoRoute:             "no route",
 	ReasonRouteBlackhole:      "route is a black hole",
@@ -281,6 +293,10 @@ var reasonText = [ReasonCount]string{
 	ReasonNDPDuplicate:        "ndp duplicate address",
 	ReasonNDPRouter:           "ndp router advertisement malformed",
 	ReasonNDPRouterIgnored:    "ndp router advertisement ignored",
+	ReasonNDPRedirect:         "ndp redirect not believed",
+	ReasonNDPRedirectIgnored:  "ndp redirect ignored",
+	ReasonRedirectInvalid:     "redirect not believed",
+	ReasonRedirectIgnored:     "redirect ignored",
 	ReasonNDPNotForUs:         "ndp not for us",
 	ReasonUDPMalformed:        "udp malformed",
 	ReasonUDPChecksum:         "udp checksum wrong",

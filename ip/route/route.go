@@ -39,9 +39,10 @@ func (k Kind) String() string { return kindText[k] }
 type Protocol uint8
 
 const (
-	Static Protocol = iota // somebody
-	Kernel                 // the host, with an address
-	RA                     // a router's advertisement
+	Static   Protocol = iota // somebody
+	Kernel                   // the host, with an address
+	RA                       // a router's advertisement
+	Redirect                 // a router's redirect
 )
 
 // A Route leads to a prefix through an adapter, by way of a router or, if Via

@@ -1,0 +1,117 @@
+package host
+
+// LinkSettings are the tunables of IP on one adapter, under the names that
+// Linux's net.ipv4.conf.NAME and net.ipv6.conf.NAME have.
+type LinkSettings struct {
+	// RPFilter: packets of which the source is routed elsewhere are dropped
+	// (RFC 3704): 0 none, 1 unless the way back is by the same adapter, 2
+	// unless there is some way back.
+	RPFilter int
+	// AcceptLocal: packets may come with a source address of this host.
+	AcceptLocal int
+	// AcceptRedirects and, of IPv6, AcceptRedirects6: routers' redirects are
+	// believed by a host that does not forward. SendRedirects: one that does
+	// sends them.
+	// Routers of IPv6 send them always.
+	AcceptRedirects, AcceptRedirects6, SendRedirects int
+	// SecureRedirects: only redirects to a router of a default route are
+	// believed. SharedMedia, which is the opposite assumption, wins.
+	SecureRedirects, SharedMedia int
+	// BCForwarding: what is sent to the broadcast address of a network here is
+	// forwarded to it (RFC 2644).
+	BCForwarding int
+	// ProxyARP and ProxyNDP: solicitations for addresses that are routed by
+	// another adapter are answered, ProxyNDP for those of [Host.AddProxy].
+	ProxyARP, ProxyNDP int
+	// ARPIgnore: which ARP requests are answered: 0 for any address of the
+	// host, 1 for those of the adapter asked, 2 those of which the network has
+	// the sender too, 8 none.
+	ARPIgnore int
+	// ARPAnnounce: which source ARP requests have: 0 that of the packet, 1 one
+	// in the target's network if there is one, 2 always the adapter's best.
+	ARPAnnounce int
+	// ARPFilter: a request is answered only by the adapter that leads back to
+	// the sender.
+	ARPFilter int
+	// ARPNotify: an address that is added is announced (RFC 5227 §2.3).
+	ARPNotify int
+	// ARPAccept: announcements make an entry in the neighbour cache.
+	ARPAccept int
+	// DropGratuitousARP: announcements are dropped.
+	DropGratuitousARP int
+}
+
+// linkDefaults are Linux's.
+var linkDefaults = LinkSettings{
+	AcceptRedirects: 1, SendRedirects: 1, AcceptRedirects6: 1,
+	SecureRedirects: 1, SharedMedia: 1,
+}
+
+// A linkSysctl is one of LinkSettings by name, and how the setting of all
+// adapters and an adapter's own make what holds (Linux: IN_DEV_ORCONF and its
+// kin).
+type linkSysctl struct {
+	field   func(*LinkSettings) *int
+	most    int // values are 0 to most
+	combine func(all, own int) int
+}
+
+func either(all, own int) int { return min(all+own, 1) }
+func both(all, own int) int   { return min(all, own) }
+func larger(all, own int) int { return max(all, own) }
+func ownOnly(_, own int) int  { return own }
+
+// linkSysctls are, by what follows net.ipv4.conf.NAME and net.ipv6.conf.NAME,
+// the settings of adapters.
+var linkSysctls4 = map[string]linkSysctl{
+	"rp_filter":           {func(s *LinkSettings) *int { return &s.RPFilter }, 2, larger},
+	"accept_local":        {func(s *LinkSettings) *int { return &s.AcceptLocal }, 1, either},
+	"accept_redirects":    {func(s *LinkSettings) *int { return &s.AcceptRedirects }, 1, either},
+	"send_redirects":      {func(s *LinkSettings) *int { return &s.SendRedirects }, 1, either},
+	"secure_redirects":    {func(s *LinkSettings) *int { return &s.SecureRedirects }, 1, either},
+	"shared_media":        {func(s *LinkSettings) *int { return &s.SharedMedia }, 1, either},
+	"bc_forwarding":       {func(s *LinkSettings) *int { return &s.BCForwarding }, 1, both},
+	"proxy_arp":           {func(s *LinkSettings) *int { return &s.ProxyARP }, 1, either},
+	"arp_ignore":          {func(s *LinkSettings) *int { return &s.ARPIgnore }, 8, larger},
+	"arp_announce":        {func(s *LinkSettings) *int { return &s.ARPAnnounce }, 2, larger},
+	"arp_filter":          {func(s *LinkSettings) *int { return &s.ARPFilter }, 1, either},
+	"arp_notify":          {func(s *LinkSettings) *int { return &s.ARPNotify }, 1, larger},
+	"arp_accept":          {func(s *LinkSettings) *int { return &s.ARPAccept }, 1, larger},
+	"drop_gratuitous_arp": {func(s *LinkSettings) *int { return &s.DropGratuitousARP }, 1, either},
+}
+
+var linkSysctls6 = map[string]linkSysctl{
+	"accept_redirects": {func(s *LinkSettings) *int { return &s.AcceptRedirects6 }, 1, ownOnly},
+	"proxy_ndp":        {func(s *LinkSettings) *int { return &s.ProxyNDP }, 1, larger},
+}
+
+// linkConf are the settings of all adapters, of those to come, and each one's
+// own; and what follows from them. It is immutable but while being edited.
+type linkConf struct {
+	all, deflt LinkSettings
+	own        []LinkSettings // by adapter; [0] is nobody's
+	inForce    []LinkSettings // likewise
+}
+
+func newLinkConf() linkConf {
+	return linkConf{all: linkDefaults, deflt: linkDefaults, own: make([]LinkSettings, 1), inForce: make([]LinkSettings, 1)}
+}
+
+// edited is a copy with room for n adapters, in which change has been made.
+func (c linkConf) edited(n int, change func(*linkConf)) linkConf {
+	own := make([]LinkSettings, n)
+	for i := copy(own, c.own); i < n; i++ {
+		own[i] = c.deflt
+	}
+	c.own = own
+	change(&c)
+	c.inForce = make([]LinkSettings, n)
+	for i := range own {
+		for _, table := range []map[string]linkSysctl{linkSysctls4, linkSysctls6} {
+			for _, s := range table {
+				*s.field(&c.inForce[i]) = s.combine(*s.field(&c.all), *s.field(&c.own[i]))
+			}
+		}
+	}
+	return c
+}

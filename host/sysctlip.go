@@ -1,0 +1,122 @@
+package host
+
+import (
+	"strconv"
+	"strings"
+	"syscall"
+)
+
+// ipSysctls are the settings of IP that belong to no adapter.
+var ipSysctls = map[string]sysctl{
+	"net.ipv4.icmp_ratelimit":              offAtZero(func(s *Settings) *int { return &s.ICMPRateLimit }),
+	"net.ipv6.icmp.ratelimit":              offAtZero(func(s *Settings) *int { return &s.ICMP6RateLimit }),
+	"net.ipv4.icmp_msgs_burst":             integer(func(s *Settings) *int { return &s.ICMPBurst }, 1, 1<<16),
+	"net.ipv4.icmp_echo_ignore_broadcasts": inverse(func(s *Settings) *bool { return &s.ICMPEchoBroadcasts }),
+	"net.ipv4.icmp_ratemask": {
+		func(s *Settings) string { return strconv.FormatUint(uint64(s.ICMPRateMask), 10) },
+		func(s *Settings, v string) bool {
+			n, err := strconv.ParseUint(v, 10, 32)
+			s.ICMPRateMask = uint32(n)
+			return err == nil && n != 0
+		},
+	},
+	// Source routes are refused whatever anybody says (RFC 7126 §4.3).
+	"net.ipv4.conf.all.accept_source_route":     fixed("0"),
+	"net.ipv4.conf.default.accept_source_route": fixed("0"),
+	"net.ipv6.conf.all.accept_source_route":     fixed("-1"),
+	"net.ipv6.conf.default.accept_source_route": fixed("-1"),
+}
+
+// offAtZero is a number of which 0 means that there is no limit; the field says
+// so by a negative one.
+func offAtZero(field func(s *Settings) *int) sysctl {
+	return sysctl{
+		func(s *Settings) string { return strconv.Itoa(max(*field(s), 0)) },
+		func(s *Settings, v string) bool {
+			n, err := strconv.Atoi(v)
+			if err != nil || n < 0 || n > 1<<30 {
+				return false
+			}
+			if n == 0 {
+				n = -1
+			}
+			*field(s) = n
+			return true
+		},
+	}
+}
+
+// fixed is a setting that can be read, and set to what it is.
+func fixed(is string) sysctl {
+	return sysctl{func(*Settings) string { return is }, func(_ *Settings, v string) bool { return v == is }}
+}
+
+// findLinkSysctl finds a setting of an adapter by its name: in net.ipv4.conf and
+// net.ipv6.conf, of "all", "default" or an adapter, whose name may have dots.
+func findLinkSysctl(name string) (of string, s linkSysctl, ok bool) {
+	table := linkSysctls4
+	rest, found := strings.CutPrefix(name, "net.ipv4.conf.")
+	if !found {
+		table = linkSysctls6
+		if rest, found = strings.CutPrefix(name, "net.ipv6.conf."); !found {
+			return "", s, false
+		}
+	}
+	dot := strings.LastIndexByte(rest, '.')
+	if dot < 0 {
+		return "", s, false
+	}
+	s, ok = table[rest[dot+1:]]
+	return rest[:dot], s, ok
+}
+
+// settingsOf lends the settings that a name in net.ipv4.conf means, nil if
+// there is no such adapter.
+func (c *linkConf) settingsOf(of string, index int32) *LinkSettings {
+	switch {
+	case of == "all":
+		return &c.all
+	case of == "default":
+		return &c.deflt
+	case index > 0:
+		return &c.own[index]
+	}
+	return nil
+}
+
+func (c *config) indexOf(name string) int32 {
+	if a := c.byName(name); a != nil {
+		return a.Index()
+	}
+	return 0
+}
+
+// linkSysctl reads a setting of an adapter.
+func (h *Host) linkSysctl(of string, s linkSysctl) (string, syscall.Errno) {
+	c := h.conf.Load()
+	l := c.links.settingsOf(of, c.indexOf(of))
+	if l == nil {
+		return "", syscall.ENOENT
+	}
+	return strconv.Itoa(*s.field(l)), 0
+}
+
+// setLinkSysctl writes a setting of an adapter.
+func (h *Host) setLinkSysctl(of string, s linkSysctl, value string) syscall.Errno {
+	n, err := strconv.Atoi(value)
+	if err != nil || n < 0 || n > s.most {
+		return syscall.EINVAL
+	}
+	err = h.edit(func(c *config) error {
+		index := c.indexOf(of)
+		if c.links.settingsOf(of, index) == nil {
+			return syscall.ENOENT
+		}
+		c.links = c.links.edited(len(c.adapters), func(l *linkConf) { *s.field(l.settingsOf(of, index)) = n })
+		return nil
+	})
+	if err != nil {
+		return syscall.ENOENT
+	}
+	return 0
+}
