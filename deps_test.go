@@ -52,6 +52,7 @@ socket:           clock
 # Drivers, the firewall and capture never import the host; what they need of it
 # is hook.Env.
 firewall/hook:    link packet wire
+firewall/classify: packet wire
 capture:          clock link packet wire
 capture/expr:     capture/bpf wire
 capture/savefile: wire
