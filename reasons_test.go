@@ -144,6 +144,9 @@ ReasonTCPNoSocket      host:TestDropReasons
 ReasonTCPListen        host:TestDropReasons
 ReasonTCPNoRoute       host:TestDropReasons
 ReasonTCPBacklog       host:TestDropReasons
+ReasonTCPCookieRoute   host:TestDropReasons
+ReasonTCPCookieOptions host:TestDropReasons
+ReasonTCPCookieAck     host:TestSynCookieRefused
 ReasonTCPOptions          tcp:TestMalformedOptions
 ReasonTCPSynOptions       tcp:TestMalformedOptions
 ReasonTCPTimeWaitOptions  tcp:TestMalformedOptions

@@ -76,6 +76,9 @@ type Settings struct {
 	// offered by default (net.ipv4.tcp_timestamps, tcp_window_scaling,
 	// tcp_sack).
 	TCPNoTimestamps, TCPNoWindowScaling, TCPNoSACK bool
+	// NoSynCookies: a listener whose handshakes fill their queue lets the oldest
+	// give way, instead of answering with cookies (net.ipv4.tcp_syncookies).
+	NoSynCookies bool
 	// TCPECN says whether explicit congestion notification is off, asked for, or
 	// accepted; the zero value means accepted (net.ipv4.tcp_ecn).
 	TCPECN tcp.ECNMode

@@ -44,6 +44,12 @@ func TestDropReasons(t *testing.T) {
 		t.Cleanup(func() { l.Close() })
 	}
 	syn := wire.TCPFields{SrcPort: 1000, DstPort: 80, Flags: wire.TCPSyn, Window: 1000}
+	cookies := func(t *testing.T, r *raw) {
+		s := r.host.Settings()
+		s.SynBacklog = 1
+		must(t, r.host.SetSettings(s))
+		listenAt(t, r, ":80")
+	}
 	forward := func(t *testing.T, r *raw) { must(t, r.host.SetForwarding(true)) }
 	away := netip.MustParseAddr("10.9.9.9")
 
@@ -146,6 +152,8 @@ func TestDropReasons(t *testing.T) {
 				r.handshake(uint16(2000+i), 80)
 			}
 		}, eth4(wire.IPv4Fields{}, tcp(syn))},
+		{"tcp cookie route", packet.ReasonTCPCookieRoute, cookies, eth4(wire.IPv4Fields{Src: away}, tcp(syn))},
+		{"tcp cookie options", packet.ReasonTCPCookieOptions, cookies, badOptions(syn)},
 		{"rule", packet.ReasonRule, func(t *testing.T, r *raw) {
 			must(t, r.host.AddJudge(hook.Input, 0, judge{v: hook.Drop}))
 		}, eth4(wire.IPv4Fields{}, ping4)},

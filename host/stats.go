@@ -6,6 +6,8 @@ type Stats struct {
 	Forwarded          uint64 // packets sent on for others
 	Established        uint64 // TCP connections whose handshake was completed
 	SynOverflow        uint64 // handshakes given up for newer ones
+	SynCookiesSent     uint64 // SYNs answered with cookies
+	SynCookiesReceived uint64 // cookies that came back
 	TimeWaitOverflow   uint64 // connections for which TIME-WAIT had no room
 	DuplicateAddresses uint64 // IPv6 addresses that turned out to be others'
 	MemoryUsed         int64  // by sockets and their queues, in bytes

@@ -41,6 +41,7 @@ var sysctls = map[string]sysctl{
 	"net.ipv4.tcp_wmem":               triple(func(s *Settings) (def, max *int) { return &s.TCPSndBuf, &s.TCPSndBufMax }),
 	"net.ipv4.ip_default_ttl":         {getTTL, setTTL},
 	"net.ipv4.tcp_ecn":                {getECN, setECN},
+	"net.ipv4.tcp_syncookies":         inverse(func(s *Settings) *bool { return &s.NoSynCookies }),
 	"net.ipv4.ip_local_port_range":    {getPorts, setPorts},
 	"net.ipv4.tcp_congestion_control": {getCongestion, setCongestion},
 	"net.ipv6.conf.all.accept_ra":     inverse(func(s *Settings) *bool { return &s.NoAcceptRA }),
@@ -182,7 +183,7 @@ func setCongestion(s *Settings, v string) bool {
 // which nothing happens yet: what they turn on is not there, or cannot be
 // turned off. Their values are Linux's before anybody has written any.
 var remembered = map[string]string{
-	"net.ipv4.tcp_dsack": "1", "net.ipv4.tcp_ecn_fallback": "1", "net.ipv4.tcp_syncookies": "1",
+	"net.ipv4.tcp_dsack": "1", "net.ipv4.tcp_ecn_fallback": "1",
 	"net.ipv4.tcp_recovery": "1", "net.ipv4.tcp_early_retrans": "3", "net.ipv4.tcp_reordering": "3", "net.ipv4.tcp_max_reordering": "300",
 	"net.ipv4.tcp_frto": "2", "net.ipv4.tcp_retries1": "3", "net.ipv4.tcp_slow_start_after_idle": "1", "net.ipv4.tcp_fastopen": "1",
 	"net.ipv4.tcp_fastopen_key": "00000000-00000000-00000000-00000000", "net.ipv4.tcp_notsent_lowat": "4294967295",

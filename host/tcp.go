@@ -1,7 +1,6 @@
 package host
 
 import (
-	"crypto/sha256"
 	"encoding/binary"
 	"net/netip"
 	"slices"
@@ -142,6 +141,22 @@ func newReno() cc.Controller { return new(cc.Reno) }
 // initConn prepares the state machine. isn is used if set; opt, if not nil, is
 // what a Socket wants.
 func (s *tcpSocket) initConn(isn uint32, set bool, opt *sockOptions) {
+	cfg := s.config(isn, set, opt)
+	if opt != nil {
+		s.ttl, s.tos, s.linger = opt.TTL, opt.TOS, opt.Linger
+	}
+	s.conn.Init(&cfg, &s.lane.pool, s)
+	if opt != nil {
+		if opt.KeepAlive {
+			s.conn.SetKeepAlive(s.lane.now, opt.KeepIdle, opt.KeepIntv, opt.KeepCount)
+		}
+		s.conn.SetCork(opt.Cork)
+		s.opts(opt)
+	}
+}
+
+// config is what the connection is made with.
+func (s *tcpSocket) config(isn uint32, set bool, opt *sockOptions) tcp.Config {
 	ln := s.lane
 	f := &s.entry.Tuple
 	hdr := wire.IPv4Len + wire.TCPLen
@@ -174,19 +189,11 @@ func (s *tcpSocket) initConn(isn uint32, set bool, opt *sockOptions) {
 	}
 	if opt != nil {
 		opt.configure(&cfg)
-		s.ttl, s.tos, s.linger = opt.TTL, opt.TOS, opt.Linger
 	}
 	if m := s.way.out.Capabilities().GSOMax; m > 0 {
 		cfg.GSOMax = min(m, packet.SizeMax) - hdr - (wire.TCPLenMax - wire.TCPLen)
 	}
-	s.conn.Init(&cfg, &ln.pool, s)
-	if opt != nil {
-		if opt.KeepAlive {
-			s.conn.SetKeepAlive(ln.now, opt.KeepIdle, opt.KeepIntv, opt.KeepCount)
-		}
-		s.conn.SetCork(opt.Cork)
-		s.opts(opt)
-	}
+	return cfg
 }
 
 // secrets are what must be hard to guess of a connection: its initial sequence
@@ -195,17 +202,20 @@ func (s *tcpSocket) initConn(isn uint32, set bool, opt *sockOptions) {
 // from one connection between the same addresses to the next, by which a peer
 // in TIME-WAIT knows the new from the old.
 func (ln *lane) secrets(f *packet.Tuple) (isn, tsOffset uint32) {
-	var b [16 + 16 + 16 + 4]byte
-	binary.LittleEndian.PutUint64(b[0:], ln.host.seed[0])
-	binary.LittleEndian.PutUint64(b[8:], ln.host.seed[1])
-	l, r := f.Src.As16(), f.Dst.As16()
-	copy(b[16:], l[:])
-	copy(b[32:], r[:])
-	binary.LittleEndian.PutUint16(b[48:], f.SrcPort)
-	binary.LittleEndian.PutUint16(b[50:], f.DstPort)
-	sum := sha256.Sum256(b[:])
-	isn = binary.LittleEndian.Uint32(sum[0:]) + uint32(ln.now/(4*time.Microsecond))
-	return isn, binary.LittleEndian.Uint32(sum[4:])
+	h := ln.secret(f.Src, f.Dst, f.SrcPort, f.DstPort, 0)
+	return uint32(h) + uint32(ln.now/(4*time.Microsecond)), uint32(h >> 32)
+}
+
+// secret is a keyed hash of a connection's addresses and 32 bits more.
+func (ln *lane) secret(local, remote netip.Addr, lport, rport uint16, more uint32) uint64 {
+	var b [40]byte
+	l, r := local.As16(), remote.As16()
+	copy(b[0:], l[:])
+	copy(b[16:], r[:])
+	binary.LittleEndian.PutUint16(b[32:], lport)
+	binary.LittleEndian.PutUint16(b[34:], rport)
+	binary.LittleEndian.PutUint32(b[36:], more)
+	return sipHash(ln.host.seed, b[:])
 }
 
 // Segment implements [tcp.Output]: it is how a connection's segments enter the
@@ -443,7 +453,8 @@ type tcpListener struct {
 	first, last *tcpSocket // established, not yet accepted
 	n           int
 	closed      bool
-	face        *Socket // whose listener it is, if one's
+	cookies     time.Duration // until then SYN cookies may come back
+	face        *Socket       // whose listener it is, if one's
 }
 
 // options are what its connections begin with.
@@ -507,7 +518,10 @@ func (h *Host) listen(b binding, backlog int) (*tcpListener, error) {
 // receive takes a segment that belongs to no connection yet (RFC 9293
 // §3.10.7.2).
 func (l *tcpListener) receive(ln *lane, a *link.Adapter, p *packet.Packet, isn uint32, setISN bool) {
-	if !ln.opens(p) {
+	cookie, mss, resumes := ln.cookieIn(l, p)
+	if resumes {
+		isn, setISN = cookie, true
+	} else if !ln.opens(p) {
 		ln.drop(p, packet.ReasonTCPListen)
 		return
 	}
@@ -519,7 +533,11 @@ func (l *tcpListener) receive(ln *lane, a *link.Adapter, p *packet.Packet, isn u
 		ln.drop(p, packet.ReasonTCPSynMemory)
 		return
 	}
-	if l.half >= ln.conf.set.SynBacklog {
+	if !resumes && (l.half >= ln.conf.set.SynBacklog || l.half > l.backlog) {
+		if !ln.conf.set.NoSynCookies {
+			ln.sendCookie(l, a, p)
+			return
+		}
 		// A flood of SYNs that nobody follows up drives out its own: who is in
 		// earnest finishes within a round trip.
 		ln.stats.SynOverflow++
@@ -540,10 +558,21 @@ func (l *tcpListener) receive(ln *lane, a *link.Adapter, p *packet.Packet, isn u
 	s.initConn(isn, setISN, l.options())
 	s.listener = l
 	l.addHalf(s)
-	if r := s.conn.Listen(ln.now, p); r != packet.NotDropped {
+	var r packet.Reason
+	if resumes {
+		r = s.conn.Resume(ln.now, p, mss)
+	} else {
+		r = s.conn.Listen(ln.now, p)
+	}
+	if r != packet.NotDropped {
 		ln.drop(p, r)
 		ln.tcp.remove(&s.entry)
 		s.leave(ln)
+		return
+	}
+	if resumes {
+		ln.stats.SynCookiesReceived++
+		s.receive(ln, p)
 		return
 	}
 	s.touch(ln)

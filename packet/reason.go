@@ -166,6 +166,9 @@ const (
 	ReasonTCPPruned           // behind a hole, given up for want of memory
 	ReasonTCPBuffer           // receive buffer full
 	ReasonTCPClosed           // data for a closed reader
+	ReasonTCPCookieRoute      // SYN to be answered with a cookie, with no way back
+	ReasonTCPCookieOptions    // the same, with malformed options
+	ReasonTCPCookieAck        // cookie that came back with malformed options
 	ReasonTCPBacklog          // listener's backlog full
 	ReasonTCPSynMemory        // host's memory budget used up
 	ReasonTCPMemory           // host's memory budget used up, and this connection has its share
@@ -332,6 +335,9 @@ var reasonText = [ReasonCount]string{
 	ReasonTCPPruned:           "tcp data pruned",
 	ReasonTCPBuffer:           "tcp receive buffer full",
 	ReasonTCPClosed:           "tcp reader closed",
+	ReasonTCPCookieRoute:      "tcp syn cookie without route",
+	ReasonTCPCookieOptions:    "tcp syn options malformed, no cookie",
+	ReasonTCPCookieAck:        "tcp syn cookie came back with malformed options",
 	ReasonTCPBacklog:          "tcp backlog full",
 	ReasonTCPSynMemory:        "tcp syn beyond host memory",
 	ReasonTCPMemory:           "tcp data beyond host memory",

@@ -575,6 +575,9 @@ func tcpInfo(i *tcp.Info, now time.Duration) []byte {
 	if i.WindowScale {
 		b[5] |= 4
 	}
+	if i.ECN {
+		b[5] |= 8
+	}
 	b[6] = i.SndWScale&15 | i.RcvWScale<<4
 	us := func(d time.Duration) uint32 { return uint32(d / time.Microsecond) }
 	ago := func(at time.Duration) uint32 { return uint32(max(now-at, 0) / time.Millisecond) }

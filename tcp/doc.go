@@ -102,7 +102,7 @@
 //
 // # Limits
 //
-// Not here: Fast Open, SYN cookies, F-RTO and pacing; their places are marked
+// Not here: Fast Open, F-RTO and pacing; their places are marked
 // by the fields and interfaces that will hold them. Data on a SYN is not taken
 // but left for the peer to repeat.
 //

@@ -10,6 +10,7 @@ type Info struct {
 	Loss         bool   // recovering from a timeout
 	Timestamps   bool
 	SACK         bool
+	ECN          bool
 	WindowScale  bool
 	SndWScale    uint8 // the peer's shift
 	RcvWScale    uint8 // ours
@@ -49,7 +50,7 @@ func (c *Conn) Info() Info {
 	i := Info{
 		State: c.state, Congestion: c.cc.Name(),
 		Recovery: c.ca == caRecovery, Loss: c.ca == caLoss,
-		Timestamps: c.ts, WindowScale: c.wscale,
+		Timestamps: c.ts, WindowScale: c.wscale, ECN: c.ecn,
 		Backoff: c.backoff, Retransmits: c.retries, DupAcks: c.dupAcks,
 		RTT: dur(c.srtt), RTTVar: dur(c.rttvar), MinRTT: dur(c.minRTT), RTO: c.timeout(),
 		SndMSS: int(c.mss), RcvMSS: int(c.rcvMSS), AdvMSS: int(c.ourMSS),
