@@ -59,6 +59,9 @@ ReasonNeighborGone     ip/neigh:TestGone
 ReasonNeighborFlushed  host:TestDropNeighbors
 ReasonIPVersion        host:TestDropVersion
 ReasonSourceOurs       host:TestDropReasons
+ReasonHopByHop         host:TestOptions6
+ReasonDestOption       host:TestOptions6
+ReasonRoutingHeader    host:TestOptions6
 ReasonReversePath      host:TestReversePath
 ReasonForwardStations  host:TestDropReasons
 ReasonDirectedBroadcast host:TestDropReasons

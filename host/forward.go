@@ -47,6 +47,7 @@ func (ln *lane) forward(in *link.Adapter, p *packet.Packet) {
 	p.TTL--
 	if p.Dst.Is4() {
 		wire.IPv4(p.From(p.Net)).DecTTL()
+		ln.recordForward(p, &d)
 	} else {
 		wire.IPv6(p.From(p.Net)).SetHopLimit(p.TTL)
 	}

@@ -139,6 +139,12 @@ func stationGroup(in *link.Adapter, p *packet.Packet) bool {
 
 // icmpOut fills in the checksum of the ICMP message p and sends it.
 func (ln *lane) icmpOut(p *packet.Packet, d *dst) {
+	ln.icmpSum(p)
+	ln.ipOut(p, d)
+}
+
+// icmpSum fills in the checksum of the ICMP message p.
+func (ln *lane) icmpSum(p *packet.Packet) {
 	p.Transport = p.Start()
 	var pseudo uint32
 	if p.Proto == wire.ProtoICMPv6 {
@@ -147,7 +153,6 @@ func (ln *lane) icmpOut(p *packet.Packet, d *dst) {
 	h := wire.ICMPv4(p.Head())
 	h.SetChecksum(0)
 	h.SetChecksum(^wire.Fold(p.TransportSum(pseudo)))
-	ln.ipOut(p, d)
 }
 
 // icmpv4In takes an ICMP message for us.
@@ -221,10 +226,13 @@ func (ln *lane) echoIn(a *link.Adapter, p *packet.Packet, reply uint8) {
 		ln.drop(p, packet.ReasonEchoNoRoute)
 		return
 	}
+	var buf [wire.IPv4LenMax - wire.IPv4Len]byte
+	options := ln.echoOptions(p, d.src, &buf)
 	p.Head()[0] = reply
 	p.Src, p.Dst = d.src, p.Src
 	p.TTL, p.Checksum, p.Mark, p.Ingress = ln.ttl(&d, p.Dst), packet.ChecksumNone, 0, 0
-	ln.icmpOut(p, &d)
+	ln.icmpSum(p)
+	ln.ipOutWith(p, &d, options)
 }
 
 // errnoOf4 is what a socket is told of an ICMP error (RFC 1122 §4.2.3.9; the

@@ -87,27 +87,10 @@ func (ln *lane) ipv4In(a *link.Adapter, p *packet.Packet) {
 		ln.drop(p, packet.ReasonLoopback)
 		return
 	}
-	if ip.HeaderLen() > wire.IPv4Len && !ln.optionsIn(p, ip) {
+	if ip.HeaderLen() > wire.IPv4Len && !ln.optionsIn(a, p, ip) {
 		return
 	}
 	ln.ipIn(a, p)
-}
-
-// optionsIn looks at IPv4 options: malformed ones and source routes are not
-// accepted (RFC 7126), others are ignored. It reports whether p goes on.
-func (ln *lane) optionsIn(p *packet.Packet, ip wire.IPv4) bool {
-	o := ip.Options()
-	if _, ok := o.Valid(); !ok {
-		ln.drop(p, packet.ReasonIPOptions)
-		return false
-	}
-	for o = o.Skip(); len(o) > 0; o = o.Next() {
-		if o.Type().IsSourceRoute() {
-			ln.drop(p, packet.ReasonIPSourceRoute)
-			return false
-		}
-	}
-	return true
 }
 
 // ipv6In does for IPv6 what ipv4In does, extension headers included.
@@ -163,7 +146,7 @@ func (ln *lane) extensionsIn(p *packet.Packet) bool {
 	if x.Fragment && !x.Atomic() {
 		p.Proto = wire.ProtoFragment
 	}
-	return true
+	return !x.HopByHop || ln.hopByHopIn(p)
 }
 
 // ipIn is where the families meet.
@@ -258,6 +241,9 @@ func (ln *lane) reassembled(a *link.Adapter, p *packet.Packet) {
 		if p = ln.reassemble(a, p); p == nil {
 			return
 		}
+	}
+	if p.Src.Is6() && int(p.Transport) > int(p.Net)+wire.IPv6Len && !ln.headersIn(a, p) {
+		return
 	}
 	if js := ln.conf.hooks.Packet[hook.Input]; js != nil && !ln.judge(hook.Input, js, a, nil, p) {
 		return

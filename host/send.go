@@ -150,21 +150,24 @@ func (ln *lane) ttl(d *dst, ip netip.Addr) uint8 {
 
 // ipOut sends a packet made here: p begins with its transport header and has
 // Proto, Src, Dst, TTL and TOS; its checksum is complete or partial.
-func (ln *lane) ipOut(p *packet.Packet, d *dst) {
+func (ln *lane) ipOut(p *packet.Packet, d *dst) { ln.ipOutWith(p, d, nil) }
+
+// ipOutWith is ipOut with IPv4 options.
+func (ln *lane) ipOutWith(p *packet.Packet, d *dst, options []byte) {
 	p.Transport = p.Start()
 	size := p.Len()
 	if p.Dst.Is4() {
 		ip := wire.IPv4Fields{
-			TOS: p.TOS, TotalLen: wire.IPv4Len + size,
-			DF:  p.GSO.Type != packet.GSONone || wire.IPv4Len+size <= ln.mtu(d, p.Dst),
-			TTL: p.TTL, Proto: p.Proto, Src: p.Src, Dst: p.Dst,
+			TOS: p.TOS, TTL: p.TTL, Proto: p.Proto, Src: p.Src, Dst: p.Dst, Options: options,
 		}
+		ip.TotalLen = ip.HeaderLen() + size
+		ip.DF = p.GSO.Type != packet.GSONone || ip.TotalLen <= ln.mtu(d, p.Dst)
 		if p.GSO.Type != packet.GSONone {
 			// Segments cut from it count up from here; alone, a packet that
 			// must not be fragmented needs no identification (RFC 6864 §4.1).
 			ip.ID = uint16(ln.rand.Uint32())
 		}
-		wire.PutIPv4(p.Push(wire.IPv4Len), &ip)
+		wire.PutIPv4(p.Push(ip.HeaderLen()), &ip)
 	} else {
 		wire.PutIPv6(p.Push(wire.IPv6Len), &wire.IPv6Fields{
 			TrafficClass: p.TOS, PayloadLen: size, NextHeader: p.Proto,

@@ -58,6 +58,9 @@ const (
 	ReasonIPMalformed       // header shorter or longer than can be
 	ReasonIPChecksum        // IPv4 header checksum wrong
 	ReasonIPExtension       // IPv6 extension header malformed or not understood
+	ReasonHopByHop          // IPv6 hop-by-hop option that is not known and must be
+	ReasonDestOption        // IPv6 destination option that is not known and must be
+	ReasonRoutingHeader     // IPv6 routing header with a way still to go (RFC 5095)
 	ReasonIPOptions         // IPv4 options malformed
 	ReasonIPSourceRoute     // IPv4 source route (RFC 7126)
 	ReasonIPSource          // source address that cannot be one
@@ -233,6 +236,9 @@ var reasonText = [ReasonCount]string{
 	ReasonIPMalformed:         "ip header malformed",
 	ReasonIPChecksum:          "ip checksum wrong",
 	ReasonIPExtension:         "ipv6 extension header invalid",
+	ReasonHopByHop:            "ipv6 hop-by-hop option unknown",
+	ReasonDestOption:          "ipv6 destination option unknown",
+	ReasonRoutingHeader:       "ipv6 routing header",
 	ReasonIPOptions:           "ip options invalid",
 	ReasonIPSourceRoute:       "ip source route",
 	ReasonIPSource:            "ip source invalid",
