@@ -2,17 +2,22 @@ package expr
 
 import (
 	"bufio"
+	"bytes"
 	"flag"
 	"fmt"
+	"io"
 	"math"
 	"net/netip"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/towpath/towpath/capture/bpf"
+	"github.com/towpath/towpath/capture/savefile"
 	"github.com/towpath/towpath/wire"
 )
 
@@ -212,4 +217,110 @@ func TestLength(t *testing.T) {
 	if ratio > 1 {
 		t.Errorf("programs are longer than libpcap's by %.3f", ratio)
 	}
+}
+
+// TestRefused checks that libpcap refuses what we refuse.
+func TestRefused(t *testing.T) {
+	o := newOracle(t)
+	for _, k := range tasks(t, "testdata/refused.txt") {
+		if _, err := Compile(k.expr, config(k.link, false)); err == nil {
+			t.Errorf("%v: we accept it", k)
+		}
+		if _, _, err := o.compile(k.link, k.expr, false); err == nil {
+			t.Errorf("%v: libpcap accepts it", k)
+		}
+	}
+}
+
+// TestTcpdump gives the same files to tcpdump and to our programs.
+func TestTcpdump(t *testing.T) {
+	tcpdump, err := exec.LookPath("tcpdump")
+	if err != nil {
+		t.Skip("no tcpdump to compare with")
+	}
+	differ := differences(t)
+	list := tasks(t, "testdata/expressions.txt")
+	step := len(list) / 40
+	if *full {
+		step /= 8
+	}
+	files := map[wire.LinkType]string{}
+	for i := time.Now().YearDay() % step; i < len(list); i += step {
+		k := list[i]
+		ours, err := Compile(k.expr, config(k.link, false))
+		if err != nil || differ(k) {
+			continue
+		}
+		if files[k.link] == "" {
+			files[k.link] = filepath.Join(t.TempDir(), "packets.pcap")
+			w, err := savefile.Create(files[k.link], savefile.Header{Link: k.link})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, p := range packetsFor(k.link)[0].packets {
+				if err := w.WritePacket(time.Unix(0, 0), p, len(p)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := w.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		out, err := exec.Command(tcpdump, "-O", "-r", files[k.link], "-w", "-", "--", k.expr).Output()
+		if err != nil {
+			t.Errorf("%v: tcpdump: %v", k, err)
+			continue
+		}
+		r, err := savefile.NewReader(bytes.NewReader(out))
+		if err != nil {
+			t.Errorf("%v: %v", k, err)
+			continue
+		}
+		for _, p := range packetsFor(k.link)[0].packets {
+			if v, _ := interpret(ours, p, len(p), meta{}); v == 0 {
+				continue
+			}
+			if q, err := r.Next(); err != nil || !bytes.Equal(q.Data, p) {
+				t.Errorf("%v: tcpdump does not select %x", k, []byte(p))
+				break
+			}
+		}
+		if _, err := r.Next(); err != io.EOF {
+			t.Errorf("%v: tcpdump selects more", k)
+		}
+	}
+}
+
+// TestSpeed prints how long compiling takes beside libpcap.
+func TestSpeed(t *testing.T) {
+	if !*full {
+		t.Skip("only with -full: it measures time")
+	}
+	o := newOracle(t)
+	sum, n := 0.0, 0
+	for _, k := range tasks(t, "testdata/expressions.txt") {
+		best := func(once func() (int, error)) (least int) {
+			for range 5 {
+				ns, err := once()
+				if err != nil {
+					return 0
+				}
+				if least == 0 || ns < least {
+					least = ns
+				}
+			}
+			return least
+		}
+		theirs := best(func() (int, error) { _, ns, err := o.compile(k.link, k.expr, true); return ns, err })
+		ours := best(func() (int, error) {
+			start := time.Now()
+			_, err := Compile(k.expr, config(k.link, true))
+			return int(time.Since(start)), err
+		})
+		if theirs > 0 && ours > 0 {
+			sum += math.Log(float64(ours) / float64(theirs))
+			n++
+		}
+	}
+	t.Logf("compiling and optimizing takes %.2f times as long as libpcap, over %d expressions", math.Exp(sum/float64(n)), n)
 }

@@ -305,10 +305,7 @@ func (g *generator) access(t token, index arith, size uint8) arith {
 		if o.reg != nil {
 			i = g.in.bin(vAdd, i, o.reg)
 		}
-		if o.reg == nil || !index.v.isConst() {
-			return g.in.load(size, o.k, i)
-		}
-		return g.in.load(size, o.k+index.v.k, o.reg)
+		return g.in.load(size, o.k, i)
 	}
 	if p, ok := linkProtocols[t.text]; ok {
 		switch t.text {

@@ -415,8 +415,9 @@ func (v *value) begins(from *value) bool {
 const gatherMax = 200
 
 // gather brings tests of the same value together. In a row of tests of which
-// one outcome leads to the same block, the order is free; what is moved up
-// loads nothing that has not been loaded above it.
+// one outcome leads to the same block, the order is free but for loads, which
+// may end the program: so what is moved up loads nothing that has not been
+// loaded above it.
 func (gr *graph) gather() (changed bool) {
 	order := gr.order()
 	for _, p := range order {
@@ -467,7 +468,7 @@ func (gr *graph) pull(p *block, side bool) bool {
 		if next == nil || b.preds != 1 {
 			return false
 		}
-		if n > 0 && b.a.begins(p.kept()) && !reads(*last, b) {
+		if n > 0 && b.b.isConst() && b.a.begins(p.kept()) && !reads(*last, b) {
 			*at = *next
 			*next = *last
 			*last = b

@@ -145,6 +145,9 @@ func (o *oracle) compile(l wire.LinkType, expression string, optimize bool) (bpf
 		return nil, 0, errors.New(msg)
 	}
 	f := strings.Fields(s)
+	if len(f) == 0 {
+		return nil, 0, fmt.Errorf("libpcap answers %q", s)
+	}
 	var prog bpf.Program
 	num := func(s string) uint32 { v, _ := strconv.ParseUint(s, 10, 32); return uint32(v) }
 	for i := 1; i+3 < len(f); i += 4 {

@@ -347,12 +347,6 @@ type capture struct {
 	packets []frame
 }
 
-// tested are the link types that captures are made for.
-var tested = []wire.LinkType{EN10MB, RAW, IPV4, IPV6, NULL, LOOP, LINUX_SLL, LINUX_SLL2, IEEE802_11, IEEE802_11_RADIO, PPP, PPP_SERIAL,
-	C_HDLC, PPP_PPPD, PPP_ETHER, PRISM, IEEE802_11_AVS, PPI, PFLOG, FDDI, IEEE802, ATM_RFC1483, SUNATM, MTP2, MTP2_WITH_PHDR, ERF,
-	SLIP, IPNET, FRELAY, IP_OVER_FC, ARCNET, ARCNET_LINUX, NETANALYZER, NETANALYZER_TRANSPARENT, ENC, PPP_BSDOS, SLIP_BSDOS, LTALK,
-	APPLE_IP_OVER_IEEE1394, SYMANTEC_FIREWALL, 130, 133, 137, 147}
-
 // captures makes for a link type a capture of whole packets, one of truncated
 // ones, and one of noise.
 func captures(l wire.LinkType) []capture {
