@@ -443,7 +443,7 @@ func TestChosen(t *testing.T) {
 		{EN10MB, "tcp and not tcp[200] = 1", ether, false},
 		{EN10MB, "tcp or tcp[200] = 1", ether, true},
 		{EN10MB, "less 60 or ip or len >= ether[200:2]", ether, true}, // which must not be loaded before it is needed
-		{RAW, "ip protochain 6", chain.b, true}, // behind two authentication headers
+		{RAW, "ip protochain 6", chain.b, true},                       // behind two authentication headers
 	} {
 		if got := run(t, c.expr, Config{Link: c.link}, c.p, meta{}); got != c.want {
 			t.Errorf("%s: %v: %x", c.expr, got, c.p)
