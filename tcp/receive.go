@@ -260,8 +260,8 @@ func (c *Conn) segmentIn(now time.Duration, p *packet.Packet, s *segment) packet
 		s.seq++
 	}
 	// RFC 7323 §5.3, R1: PAWS comes first.
-	if c.ts && s.hasTS && !s.flags.Has(wire.TCPRst) && lt(s.tsVal, c.tsRecent) && now-c.lastSeg < pawsIdle {
-		c.answerOld(now, s)
+	if c.isOld(now, s) && !s.flags.Has(wire.TCPRst) && !c.overtaken(s) {
+		c.answerPaws(now, s)
 		return packet.ReasonTCPPaws
 	}
 	// First, check the sequence number.
@@ -274,7 +274,7 @@ func (c *Conn) segmentIn(now time.Duration, p *packet.Packet, s *segment) packet
 	}
 	// Second, check the RST bit; RFC 5961 §3.
 	if s.flags.Has(wire.TCPRst) {
-		if s.seq != c.rcvNxt {
+		if !c.resetsAt(s.seq) {
 			c.challenge(now)
 			return packet.ReasonTCPReset
 		}
@@ -330,7 +330,7 @@ func (c *Conn) checkSeq(now time.Duration, s *segment) packet.Reason {
 	end := s.end()
 	acceptable := false
 	switch wnd := c.rcvAdv - c.rcvNxt; {
-	case s.seq == c.rcvNxt:
+	case s.seq == c.rcvNxt, s.flags.Has(wire.TCPRst) && c.resetsAt(s.seq):
 		// Always; with a closed window the text will be cut off.
 		acceptable = true
 	case end == s.seq:
@@ -356,6 +356,28 @@ func (c *Conn) checkSeq(now time.Duration, s *segment) packet.Reason {
 		return packet.ReasonTCPDuplicate
 	}
 	return packet.ReasonTCPWindow
+}
+
+// resetsAt reports whether a reset with the number seq is believed: the number
+// that comes next (RFC 5961 §3.2). Linux believes two more. What a peer gets
+// from us after a loss is acknowledged behind the last block, and some answer
+// that with its right edge; some do not count their own FIN.
+func (c *Conn) resetsAt(seq uint32) bool {
+	if seq == c.rcvNxt {
+		return true
+	}
+	if c.finRcvd {
+		return seq == c.rcvNxt-1 && afterFin.has(c.state)
+	}
+	last := c.ooo.Last()
+	if last == nil || !c.sack {
+		return false
+	}
+	edge := endOf(last)
+	if hasFin(last) {
+		edge++
+	}
+	return seq == edge
 }
 
 // resetIn ends the connection as the peer wants it.
@@ -413,7 +435,7 @@ func (c *Conn) checkAck(now time.Duration, s *segment) packet.Reason {
 		c.challenge(now)
 		return packet.ReasonTCPAckUnsent
 	}
-	if lt(s.ack, c.sndUna-c.maxWnd) {
+	if lt(s.ack, c.sndUna-uint32(min(uint64(c.maxWnd), c.bytesAcked+1))) { // +1: the SYN
 		c.challenge(now)
 		return packet.ReasonTCPOldAck
 	}

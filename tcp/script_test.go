@@ -1,6 +1,8 @@
 package tcp
 
 import (
+	"bytes"
+	"encoding/hex"
 	"fmt"
 	"math"
 	"os"
@@ -19,7 +21,7 @@ import (
 // TestScripts plays the conversations in testdata/*.txt. A file holds scripts,
 // each below a line "-- name: clause it shows". A script's lines are
 //
-//	[+SECONDS] > FLAGS SEQ[:END] [ack N] [win N] [mss N] [wscale N] [ts VAL ECR] [noopt] [gso N]
+//	[+SECONDS] > FLAGS SEQ[:END] [ack N] [win N] [mss N] [wscale N] [sackok] [ts VAL ECR] [sack L:R[,L:R…]] [tfo HEX|ask] [noopt] [gso N]
 //	[+SECONDS] < FLAGS SEQ[:END] ...     a segment arrives; then Output
 //	[+SECONDS] << ...                    the same without Output: more of the batch follows
 //	[+SECONDS] CALL [ARGUMENTS]          see script.call
@@ -186,7 +188,10 @@ type spec struct {
 	ecn, urg      int64
 	mss, wscale   int64
 	ts, noopt     bool
+	sackok        bool
 	val, ecr      uint32
+	sack          []wire.SACKBlock
+	tfo           []byte // cookie; empty: asked for; nil: not mentioned
 }
 
 func parseSpec(f []string) (sp spec, err error) {
@@ -219,6 +224,10 @@ func parseSpec(f []string) (sp spec, err error) {
 			sp.noopt = true
 			continue
 		}
+		if f[0] == "sackok" {
+			sp.sackok = true
+			continue
+		}
 		if len(f) < 2 {
 			return sp, fmt.Errorf("%s of what?", f[0])
 		}
@@ -237,6 +246,15 @@ func parseSpec(f []string) (sp spec, err error) {
 			sp.ecn = num(f[1])
 		case "urg": // the pointer
 			sp.urg = num(f[1])
+		case "sack":
+			for _, b := range strings.Split(f[1], ",") {
+				l, r, _ := strings.Cut(b, ":")
+				sp.sack = append(sp.sack, wire.SACKBlock{Left: uint32(num(l)), Right: uint32(num(r))})
+			}
+		case "tfo":
+			if sp.tfo = []byte{}; f[1] != "ask" {
+				sp.tfo, err = hex.DecodeString(f[1])
+			}
 		case "ts":
 			sp.ts = true
 			sp.val = uint32(num(f[1]))
@@ -270,7 +288,14 @@ func (s *script) inject(f []string) error {
 	if sp.urg >= 0 {
 		h.Urgent = uint16(sp.urg)
 	}
-	o := wire.TCPOptions{HasTS: sp.ts, TSVal: sp.val, TSEcr: sp.ecr}
+	o := wire.TCPOptions{
+		HasTS: sp.ts, TSVal: sp.val, TSEcr: sp.ecr, SACKPermitted: sp.sackok,
+		HasFastOpen: sp.tfo != nil, FastOpen: sp.tfo,
+	}
+	for i, b := range sp.sack {
+		o.SACK[i] = wire.SACKBlock{Left: s.cfg.ISN + b.Left, Right: s.cfg.ISN + b.Right}
+		o.NSACK++
+	}
 	if sp.mss >= 0 {
 		o.HasMSS, o.MSS = true, uint16(sp.mss)
 	}
@@ -350,6 +375,21 @@ func (s *script) format(o sent) string {
 	if opt.HasWScale {
 		fmt.Fprintf(&b, " wscale %d", opt.WScale)
 	}
+	if opt.SACKPermitted {
+		b.WriteString(" sackok")
+	}
+	for i := range opt.NSACK {
+		sep := ","
+		if i == 0 {
+			sep = " sack "
+		}
+		fmt.Fprintf(&b, "%s%d:%d", sep, opt.SACK[i].Left-s.irs, opt.SACK[i].Right-s.irs)
+	}
+	if opt.HasFastOpen && len(opt.FastOpen) == 0 {
+		b.WriteString(" tfo ask")
+	} else if opt.HasFastOpen {
+		fmt.Fprintf(&b, " tfo %x", opt.FastOpen)
+	}
 	if opt.HasTS {
 		fmt.Fprintf(&b, " ts %d %d", opt.TSVal, opt.TSEcr)
 	}
@@ -389,6 +429,9 @@ func (s *script) expect(f []string) error {
 		sp.gso >= 0 && int64(o.p.GSO.Size) != sp.gso ||
 		sp.ecn >= 0 && int64(o.p.TOS&3) != sp.ecn ||
 		sp.urg >= 0 && int64(h.Urgent()) != sp.urg ||
+		sp.sackok && !opt.SACKPermitted ||
+		sp.tfo != nil && (!opt.HasFastOpen || !bytes.Equal(sp.tfo, opt.FastOpen)) ||
+		!s.blocks(sp.sack, &opt) ||
 		sp.ts && (!opt.HasTS || opt.TSVal != sp.val || opt.TSEcr != sp.ecr) ||
 		sp.noopt && len(h.Options()) > 0
 	if bad {
@@ -404,6 +447,17 @@ func (s *script) expect(f []string) error {
 		return fmt.Errorf("segment's facts are wrong: %+v", o.p.Proto)
 	}
 	return nil
+}
+
+// blocks reports whether a segment has the SACK blocks that want mentions, if
+// it mentions any.
+func (s *script) blocks(want []wire.SACKBlock, o *wire.TCPOptions) bool {
+	for i, b := range want {
+		if len(want) != o.NSACK || o.SACK[i] != (wire.SACKBlock{Left: s.irs + b.Left, Right: s.irs + b.Right}) {
+			return false
+		}
+	}
+	return true
 }
 
 func (s *script) init() {
@@ -656,6 +710,8 @@ func (s *script) configure(f []string) error {
 			s.cfg.TSOffset = uint32(n)
 		case "retries2":
 			s.cfg.Retries2 = int(n)
+		case "sack":
+			s.cfg.SACK = n != 0
 		case "ecn":
 			s.cfg.ECN = []ECNMode{ECNOff, ECNOn, ECNAccept}[n]
 		case "synretries":

@@ -49,6 +49,8 @@ var (
 	canSend = states(StateEstablished, StateCloseWait, StateFinWait1, StateClosing, StateLastAck)
 	// The peer may still send data.
 	canReceive = states(StateEstablished, StateFinWait1, StateFinWait2)
+	// The peer has ended its direction, and we wait for the end of ours.
+	afterFin = states(StateCloseWait, StateClosing, StateLastAck)
 	// An abort is told to the peer (RFC 9293 §3.10.5).
 	needsReset = states(StateSynReceived, StateEstablished, StateFinWait1, StateFinWait2, StateCloseWait)
 )
