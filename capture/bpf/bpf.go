@@ -1,5 +1,25 @@
 // Package bpf is the classic BSD Packet Filter: its instructions, their text,
 // a validator and the machine.
+//
+//	p, err := bpf.ParseDecimal(text) // tcpdump -ddd 'tcp port 80'
+//	m, err := bpf.Compile(p)
+//	keep := m.Run(pkt, len(pkt), nil)
+//
+// # Theory of operation
+//
+// A program works on an accumulator A, an index X and sixteen words of memory,
+// all zero at first, and reads the packet in network byte order. [Compile]
+// validates it once ([Program.Validate]) and decodes it into steps with a dense
+// numbering and absolute jump targets; [Machine.Run] is one switch over them
+// that allocates nothing. What validation has settled is not looked at again:
+// only loads, divisions by X and backward jumps are checked as they run.
+//
+// Where Linux and libpcap differ, the machine does as libpcap's bpf_filter: an
+// indirect load whose offset exceeds 32 bits rejects the packet, and a shift by
+// an X above 31 yields 0. Linux's ancillary loads are taken from an
+// [Ancillary].
+//
+// Sources: bpf(4) of the BSDs, Linux's Documentation/networking/filter.rst.
 package bpf
 
 // An Instruction is one instruction of a program, as the kernel's struct
