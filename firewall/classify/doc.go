@@ -35,8 +35,8 @@
 //
 // A packet is looked for in a node's kid and in its spill, so it meets several
 // leaves, of which there are at most leavesMax on any way down. They are merged
-// by position, and each rule found there is evaluated from its first
-// expression. So a leaf may hold too many rules, never too few, and everything
+// by position, spills being entered only when no leaf has an earlier rule, and
+// each rule found there is evaluated from its first expression. So a leaf may hold too many rules, never too few, and everything
 // that the tree does not understand (opaque matches, marks, connection
 // tracking, sets that change) is simply not in the boxes. Counters, limits and
 // sets are touched by exactly the rules that the linear walk would have brought

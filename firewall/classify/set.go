@@ -178,8 +178,8 @@ func (s *Set) find(w *Walker, key []byte) *Element {
 	}
 	if st.tree != nil {
 		fd := &w.sets
-		st.tree.find(w, fd, key)
-		for pos, ok := fd.next(0); ok; pos, ok = fd.next(pos + 1) {
+		fd.start(st.tree)
+		for pos, ok := fd.next(st.tree, w, 0, key); ok; pos, ok = fd.next(st.tree, w, pos+1, key) {
 			if e := &st.all[pos]; s.contains(e, key) && !e.over(w.in.Now) {
 				return e
 			}

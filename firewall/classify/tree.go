@@ -3,6 +3,8 @@ package classify
 import (
 	"cmp"
 	"encoding/binary"
+	"math"
+	"math/bits"
 	"slices"
 )
 
@@ -94,34 +96,50 @@ type tree struct {
 
 // A node tells rules apart by a field. Leaves have rules only.
 type node struct {
+	first int32   // lowest position of all rules below
 	rules []int32 // of a leaf, ascending
 
 	field  uint8         // in tree.fields
 	points map[key]*node // by value, if all intervals are single values
-	bounds []key         // else: kids[i] is for values from bounds[i] on
+	narrow []uint64      // else: kids[i] is for values from narrow[i] on,
+	bounds []key         // or, for fields of more than eight bytes, bounds[i]
 	kids   []*node       // nil where there are no rules
 	spill  *node         // rules that are too wide, or do not ask for the field
 }
 
-// A boxed rule is its position and the sides it has in each field of a tree.
+// A boxed rule is its position and its box, whose sides are sorted by field.
 type boxed struct {
 	pos   int32
-	sides []side // at most one a field
+	asked uint64 // the fields that have a side, by number
+	sides []side // one for each bit of asked
 }
 
 // buildTree makes a tree of boxes, whose positions are their indexes.
 func buildTree(boxes [][]side) *tree {
 	t := new(tree)
-	rules := make([]boxed, 0, len(boxes))
+	number := make(map[field]int)
+	rules := make([]boxed, len(boxes))
+	var all []side // one array for all rules
 	for i, box := range boxes {
-		rules = append(rules, boxed{int32(i), box})
+		r := &rules[i]
+		r.pos = int32(i)
+		from := len(all)
 		for _, s := range box {
-			if !slices.Contains(t.fields, s.field) && len(t.fields) < fieldsMax {
+			n, ok := number[s.field]
+			if !ok {
+				if n = len(t.fields); n == fieldsMax {
+					continue
+				}
+				number[s.field] = n
 				t.fields = append(t.fields, s.field)
 			}
+			r.asked |= 1 << n
+			all = append(all, s)
 		}
+		r.sides = all[from:len(all):len(all)]
+		slices.SortFunc(r.sides, func(a, b side) int { return number[a.field] - number[b.field] })
 	}
-	t.root = t.build(rules, leavesMax)
+	t.root = t.build(rules, 0, leavesMax)
 	return t
 }
 
@@ -129,65 +147,51 @@ func leaf(rules []boxed) *node {
 	if len(rules) == 0 {
 		return nil
 	}
-	n := &node{rules: make([]int32, len(rules))}
+	n := &node{first: rules[0].pos, rules: make([]int32, len(rules))}
 	for i := range rules {
 		n.rules[i] = rules[i].pos
 	}
 	return n
 }
 
-// side is the interval of field f that the rule wants, and whether it asks for
-// it at all.
-func (r *boxed) side(f field) (side, bool) {
-	for _, s := range r.sides {
-		if s.field == f {
-			return s, true
-		}
+// side is the interval of a field that the rule wants, nil if it does not ask.
+func (r *boxed) side(number int) *side {
+	if r.asked>>number&1 == 0 {
+		return nil
 	}
-	return side{}, false
+	return &r.sides[bits.OnesCount64(r.asked&(1<<number-1))]
 }
 
-// build makes the node for some rules; a look-up may meet so many leaves in it.
-func (t *tree) build(rules []boxed, leaves int) *node {
+// build makes the node for some rules, in order; a look-up may meet so many
+// leaves in it. Fields that were used on the way tell nothing more.
+func (t *tree) build(rules []boxed, used uint64, leaves int) *node {
 	if len(rules) <= leafLen || leaves < 2 {
 		return leaf(rules)
 	}
 	best, distinct := -1, 1
-	for i, f := range t.fields {
-		if n := countDistinct(rules, f); n > distinct {
+	for i := range t.fields {
+		if used>>i&1 != 0 {
+			continue
+		}
+		if n := countDistinct(rules, i); n > distinct {
 			best, distinct = i, n
 		}
 	}
 	if best < 0 {
 		return leaf(rules)
 	}
-	f := t.fields[best]
-	n := &node{field: uint8(best)}
-	var bounds []key
-	points := true
-	for i := range rules {
-		s, ok := rules[i].side(f)
-		if !ok {
-			continue
-		}
-		points = points && s.lo == s.hi
-		bounds = append(bounds, s.lo)
-		if next := s.hi.succ(); s.hi.less(next) {
-			bounds = append(bounds, next)
-		}
-	}
-	slices.SortFunc(bounds, key.compare)
-	bounds = slices.Compact(bounds)
+	n := &node{first: rules[0].pos, field: uint8(best)}
+	bounds, points := boundsOf(rules, best)
 	parts := make([][]boxed, len(bounds))
 	var spilled []boxed
-	placed := 0
 	for i := range rules {
-		s, ok := rules[i].side(f)
-		if !ok || s.hi.less(s.lo) {
-			if !ok {
-				spilled = append(spilled, rules[i])
-			}
+		s := rules[i].side(best)
+		if s == nil {
+			spilled = append(spilled, rules[i])
 			continue
+		}
+		if s.hi.less(s.lo) {
+			continue // it can never match
 		}
 		from, _ := slices.BinarySearchFunc(bounds, s.lo, key.compare)
 		to := from
@@ -198,57 +202,70 @@ func (t *tree) build(rules []boxed, leaves int) *node {
 			spilled = append(spilled, rules[i])
 			continue
 		}
-		placed++
 		for j := from; j < to; j++ {
-			// What fills an interval needs not ask for the field in it again.
-			parts[j] = append(parts[j], boxed{rules[i].pos, without(rules[i].sides, f)})
+			parts[j] = append(parts[j], rules[i])
 		}
 	}
-	if placed == 0 {
+	if len(spilled) == len(rules) {
 		return leaf(rules)
 	}
 	mine := leaves
 	if len(spilled) > 0 {
 		mine = max(1, leaves/3)
+		n.spill = t.build(spilled, used, leaves-mine)
 	}
-	n.spill = t.build(spilled, leaves-mine)
-	if points {
-		n.points = make(map[key]*node, len(parts))
-	} else {
-		n.bounds, n.kids = bounds, make([]*node, len(parts))
-	}
+	kids := make([]*node, len(parts))
 	for j, part := range parts {
-		switch kid := t.build(part, mine); {
-		case kid == nil:
-		case points:
-			n.points[bounds[j]] = kid
-		default:
-			n.kids[j] = kid
+		kids[j] = t.build(part, used|1<<best, mine)
+	}
+	switch {
+	case points:
+		n.points = make(map[key]*node, len(parts))
+		for j, kid := range kids {
+			if kid != nil {
+				n.points[bounds[j]] = kid
+			}
 		}
+	case t.fields[best].len <= 8:
+		n.kids, n.narrow = kids, make([]uint64, len(bounds))
+		for j := range bounds {
+			n.narrow[j] = bounds[j].lo
+		}
+	default:
+		n.kids, n.bounds = kids, bounds
 	}
 	return n
 }
 
-func without(sides []side, f field) []side {
-	rest := make([]side, 0, len(sides))
-	for _, s := range sides {
-		if s.field != f {
-			rest = append(rest, s)
+// boundsOf returns where the rules' intervals of a field begin, and behind
+// their ends, ascending; and whether all are single values.
+func boundsOf(rules []boxed, number int) (bounds []key, points bool) {
+	points = true
+	for i := range rules {
+		s := rules[i].side(number)
+		if s == nil {
+			continue
+		}
+		points = points && s.lo == s.hi
+		bounds = append(bounds, s.lo)
+		if s.field.len < 8 || s.hi.less(s.hi.succ()) && (s.field.len > 8 || s.hi.lo != math.MaxUint64) {
+			bounds = append(bounds, s.hi.succ())
 		}
 	}
-	return rest
+	slices.SortFunc(bounds, key.compare)
+	return slices.Compact(bounds), points
 }
 
 // sampleLen is of how many rules a node's field is chosen.
 const sampleLen = 256
 
 // countDistinct estimates how well a field tells rules apart.
-func countDistinct(rules []boxed, f field) int {
+func countDistinct(rules []boxed, number int) int {
 	var buf [sampleLen]side
 	seen := buf[:0]
 	for i := 0; i < len(rules) && len(seen) < sampleLen; i += 1 + len(rules)/sampleLen {
-		if s, ok := rules[i].side(f); ok {
-			seen = append(seen, s)
+		if s := rules[i].side(number); s != nil {
+			seen = append(seen, *s)
 		}
 	}
 	order := func(a, b side) int { return cmp.Or(a.lo.compare(b.lo), a.hi.compare(b.hi)) }
@@ -256,46 +273,108 @@ func countDistinct(rules []boxed, f field) int {
 	return len(slices.CompactFunc(seen, func(a, b side) bool { return order(a, b) == 0 }))
 }
 
-// A finder is where a look-up finds field values and leaves what it met.
+// A finder is a look-up on its way: leaves that it met, and nodes into which it
+// has not gone yet. Those wait until no leaf has a lower rule than they may
+// have, so that what an early rule decides is not looked for any further.
 type finder struct {
-	leaves [leavesMax][]int32
-	n      int
-	known  uint64 // fields whose value stands in values
-	absent uint64 // fields that the packet does not have
-	values [fieldsMax]key
+	leaves  [leavesMax][]int32
+	waiting [leavesMax]*node
+	n, m    int    // leaves, waiting
+	known   uint64 // fields whose value stands in values
+	absent  uint64 // fields that the packet does not have
+	values  [fieldsMax]key
 }
 
-// find gathers the leaves in which a packet's boxes are.
-func (t *tree) find(w *Walker, fd *finder, part []byte) {
-	fd.n, fd.known, fd.absent = 0, 0, 0
-	t.root.find(t, w, fd, part)
+// start begins a look-up.
+func (fd *finder) start(t *tree) {
+	fd.n, fd.m, fd.known, fd.absent = 0, 0, 0, 0
+	fd.wait(t.root)
 }
 
-func (n *node) find(t *tree, w *Walker, fd *finder, part []byte) {
-	for ; n != nil; n = n.spill {
-		if n.rules != nil {
-			fd.leaves[fd.n] = n.rules
-			fd.n++
-			return
+func (fd *finder) wait(n *node) {
+	if n != nil {
+		fd.waiting[fd.m] = n
+		fd.m++
+	}
+}
+
+// next returns the lowest position, from pos on, of a rule in whose box the
+// packet may lie. Part is the key of a set, for trees of its parts.
+func (fd *finder) next(t *tree, w *Walker, pos int32, part []byte) (int32, bool) {
+	const none = math.MaxInt32
+	best := int32(none)
+	for i := range fd.leaves[:fd.n] {
+		l := fd.leaves[i]
+		for len(l) > 0 && l[0] < pos {
+			l = l[1:]
 		}
+		fd.leaves[i] = l
+		if len(l) > 0 {
+			best = min(best, l[0])
+		}
+	}
+	for i := 0; i < fd.m; {
+		n := fd.waiting[i]
+		if n.first >= best {
+			i++
+			continue
+		}
+		fd.m--
+		fd.waiting[i] = fd.waiting[fd.m]
+		if l := fd.descend(n, t, w, part); l != nil {
+			for len(l) > 0 && l[0] < pos {
+				l = l[1:]
+			}
+			if len(l) > 0 {
+				fd.leaves[fd.n] = l
+				fd.n++
+				best = min(best, l[0])
+			}
+		}
+	}
+	return best, best != none
+}
+
+// descend goes down to a leaf and lets spills wait; it returns nil if there is
+// no leaf for the packet.
+func (fd *finder) descend(n *node, t *tree, w *Walker, part []byte) []int32 {
+	for n != nil {
+		if n.rules != nil {
+			return n.rules
+		}
+		fd.wait(n.spill)
 		bit := uint64(1) << n.field
 		if fd.known&bit == 0 {
 			fd.known |= bit
-			if k, ok := w.value(t.fields[n.field], part); ok {
-				fd.values[n.field] = k
-			} else {
+			k, ok := w.value(t.fields[n.field], part)
+			fd.values[n.field] = k
+			if !ok {
 				fd.absent |= bit
 			}
 		}
 		if fd.absent&bit != 0 {
-			continue
+			return nil
 		}
-		k := fd.values[n.field]
-		if n.points != nil {
-			n.points[k].find(t, w, fd, part)
-			continue
+		n = n.kid(fd.values[n.field])
+	}
+	return nil
+}
+
+// kid is the node for values like k.
+func (n *node) kid(k key) *node {
+	if n.points != nil {
+		return n.points[k]
+	}
+	lo, hi := 0, len(n.kids) // lo will be behind the last bound that is not above k
+	if n.narrow != nil {
+		for lo < hi {
+			if m := int(uint(lo+hi) >> 1); k.lo < n.narrow[m] {
+				hi = m
+			} else {
+				lo = m + 1
+			}
 		}
-		lo, hi := 0, len(n.bounds) // the last bound that is not above k
+	} else {
 		for lo < hi {
 			if m := int(uint(lo+hi) >> 1); k.less(n.bounds[m]) {
 				hi = m
@@ -303,10 +382,11 @@ func (n *node) find(t *tree, w *Walker, fd *finder, part []byte) {
 				lo = m + 1
 			}
 		}
-		if lo > 0 {
-			n.kids[lo-1].find(t, w, fd, part)
-		}
 	}
+	if lo == 0 {
+		return nil
+	}
+	return n.kids[lo-1]
 }
 
 // value reads a field; part is the key of a set, for its parts.
@@ -335,21 +415,4 @@ func (w *Walker) value(f field, part []byte) (key, bool) {
 		return key{lo: binary.BigEndian.Uint64(buf[8:])}, true
 	}
 	return key{binary.BigEndian.Uint64(buf[:]), binary.BigEndian.Uint64(buf[8:])}, true
-}
-
-// next merges the leaves in order of rules: it returns the
-// lowest position found in the leaves that is at least pos.
-func (fd *finder) next(pos int32) (int32, bool) {
-	best, ok := int32(0), false
-	for i := range fd.leaves[:fd.n] {
-		l := fd.leaves[i]
-		for len(l) > 0 && l[0] < pos {
-			l = l[1:]
-		}
-		fd.leaves[i] = l
-		if len(l) > 0 && (!ok || l[0] < best) {
-			best, ok = l[0], true
-		}
-	}
-	return best, ok
 }

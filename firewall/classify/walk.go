@@ -80,10 +80,10 @@ func (t *Table) walk(w *Walker, c *Chain, in *Input, indexed bool, told func(Ste
 		ok := int(pos) < len(ct.rules)
 		if ok && indexed {
 			if fresh {
-				ct.tree.find(w, &w.found, nil)
+				w.found.start(ct.tree)
 				fresh = false
 			}
-			pos, ok = w.found.next(pos)
+			pos, ok = w.found.next(ct.tree, w, pos, nil)
 		}
 		code := Return // behind the last rule
 		if ok {
