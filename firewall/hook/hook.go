@@ -19,6 +19,16 @@
 //
 // Netfilter and the Windows Filtering Platform are both clients of these
 // points; the table of their names is in ARCHITECTURE.md.
+//
+// Judges of streams look at what a connection carries. A [Stream] is their
+// waterfall for one direction: each sees what those before it have let through,
+// may wait for more, edit, or put off its verdict.
+//
+// # Limits
+//
+// The points of a bridge have names, but there is no bridge whose frames pass
+// them. A [Stream] is led by whoever has the bytes; a host's own connections do
+// not lead theirs through one.
 package hook
 
 import (
