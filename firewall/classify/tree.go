@@ -94,6 +94,13 @@ type tree struct {
 	root   *node
 }
 
+// A builder makes a tree.
+type builder struct {
+	tree
+	boxes []boxed // by position
+	slab  []node  // free ones
+}
+
 // A node tells rules apart by a field. Leaves have rules only.
 type node struct {
 	first int32   // lowest position of all rules below
@@ -107,31 +114,34 @@ type node struct {
 	spill  *node         // rules that are too wide, or do not ask for the field
 }
 
-// A boxed rule is its position and its box, whose sides are sorted by field.
+// A boxed rule is its box, whose sides are sorted by field.
 type boxed struct {
-	pos   int32
 	asked uint64 // the fields that have a side, by number
 	sides []side // one for each bit of asked
 }
 
 // buildTree makes a tree of boxes, whose positions are their indexes.
 func buildTree(boxes [][]side) *tree {
-	t := new(tree)
+	b := &builder{boxes: make([]boxed, len(boxes))}
 	number := make(map[field]int)
-	rules := make([]boxed, len(boxes))
-	var all []side // one array for all rules
+	rules := make([]int32, len(boxes))
+	total := 0
+	for _, box := range boxes {
+		total += len(box)
+	}
+	all := make([]side, 0, total) // one array for all rules
 	for i, box := range boxes {
-		r := &rules[i]
-		r.pos = int32(i)
+		r := &b.boxes[i]
+		rules[i] = int32(i)
 		from := len(all)
 		for _, s := range box {
 			n, ok := number[s.field]
 			if !ok {
-				if n = len(t.fields); n == fieldsMax {
+				if n = len(b.fields); n == fieldsMax {
 					continue
 				}
 				number[s.field] = n
-				t.fields = append(t.fields, s.field)
+				b.fields = append(b.fields, s.field)
 			}
 			r.asked |= 1 << n
 			all = append(all, s)
@@ -139,23 +149,33 @@ func buildTree(boxes [][]side) *tree {
 		r.sides = all[from:len(all):len(all)]
 		slices.SortFunc(r.sides, func(a, b side) int { return number[a.field] - number[b.field] })
 	}
-	t.root = t.build(rules, 0, leavesMax)
-	return t
+	b.root = b.build(rules, 0, leavesMax)
+	return &tree{b.fields, b.root}
 }
 
-func leaf(rules []boxed) *node {
-	if len(rules) == 0 {
-		return nil
+// node makes a node for some rules, in order.
+func (b *builder) node(rules []int32) *node {
+	if len(b.slab) == 0 {
+		b.slab = make([]node, 64)
 	}
-	n := &node{first: rules[0].pos, rules: make([]int32, len(rules))}
-	for i := range rules {
-		n.rules[i] = rules[i].pos
-	}
+	n := &b.slab[0]
+	b.slab = b.slab[1:]
+	n.first = rules[0]
 	return n
 }
 
-// side is the interval of a field that the rule wants, nil if it does not ask.
-func (r *boxed) side(number int) *side {
+func (b *builder) leaf(rules []int32) *node {
+	if len(rules) == 0 {
+		return nil
+	}
+	n := b.node(rules)
+	n.rules = rules
+	return n
+}
+
+// side is the interval of a field that a rule wants, nil if it does not ask.
+func (b *builder) side(rule int32, number int) *side {
+	r := &b.boxes[rule]
 	if r.asked>>number&1 == 0 {
 		return nil
 	}
@@ -164,30 +184,67 @@ func (r *boxed) side(number int) *side {
 
 // build makes the node for some rules, in order; a look-up may meet so many
 // leaves in it. Fields that were used on the way tell nothing more.
-func (t *tree) build(rules []boxed, used uint64, leaves int) *node {
+func (b *builder) build(rules []int32, used uint64, leaves int) *node {
 	if len(rules) <= leafLen || leaves < 2 {
-		return leaf(rules)
+		return b.leaf(rules)
 	}
 	best, distinct := -1, 1
-	for i := range t.fields {
+	for i := range b.fields {
 		if used>>i&1 != 0 {
 			continue
 		}
-		if n := countDistinct(rules, i); n > distinct {
+		if n := b.distinct(rules, i); n > distinct {
 			best, distinct = i, n
 		}
 	}
 	if best < 0 {
-		return leaf(rules)
+		return b.leaf(rules)
 	}
-	n := &node{first: rules[0].pos, field: uint8(best)}
-	bounds, points := boundsOf(rules, best)
-	parts := make([][]boxed, len(bounds))
-	var spilled []boxed
-	for i := range rules {
-		s := rules[i].side(best)
+	bounds, points := b.bounds(rules, best)
+	parts, spilled := b.split(rules, best, bounds)
+	if len(spilled) == len(rules) {
+		return b.leaf(rules)
+	}
+	n, mine := b.node(rules), leaves
+	n.field = uint8(best)
+	if len(spilled) > 0 {
+		mine = max(1, leaves/3)
+		n.spill = b.build(spilled, used, leaves-mine)
+	}
+	kids := make([]*node, len(parts))
+	for j, part := range parts {
+		kids[j] = b.build(part, used|1<<best, mine)
+	}
+	switch {
+	case points:
+		n.points = make(map[key]*node, len(parts))
+		for j, kid := range kids {
+			if kid != nil {
+				n.points[bounds[j]] = kid
+			}
+		}
+	case b.fields[best].len <= 8:
+		n.kids, n.narrow = kids, make([]uint64, len(bounds))
+		for j := range bounds {
+			n.narrow[j] = bounds[j].lo
+		}
+	default:
+		n.kids, n.bounds = kids, bounds
+	}
+	return n
+}
+
+// split puts rules into the intervals between bounds, and those of them that
+// would be in too many, or do not ask for the field, aside.
+func (b *builder) split(rules []int32, number int, bounds []key) (parts [][]int32, spilled []int32) {
+	type span struct{ rule, from, to int32 }
+	spans := make([]span, 0, len(rules))
+	sizes := make([]int32, len(bounds))
+	total := 0
+	for _, r := range rules {
+		s := b.side(r, number)
 		if s == nil {
-			spilled = append(spilled, rules[i])
+			spilled = append(spilled, r)
 			continue
 		}
 		if s.hi.less(s.lo) {
@@ -199,56 +256,45 @@ func (t *tree) build(rules []boxed, used uint64, leaves int) *node {
 			to++
 		}
 		if to-from > spanMax {
-			spilled = append(spilled, rules[i])
+			spilled = append(spilled, r)
 			continue
 		}
+		spans = append(spans, span{r, int32(from), int32(to)})
 		for j := from; j < to; j++ {
-			parts[j] = append(parts[j], rules[i])
+			sizes[j]++
+		}
+		total += to - from
+	}
+	array := make([]int32, total) // of all parts
+	parts = make([][]int32, len(bounds))
+	for j, n := range sizes {
+		parts[j], array = array[:0:n], array[n:]
+	}
+	for _, s := range spans {
+		for j := s.from; j < s.to; j++ {
+			parts[j] = append(parts[j], s.rule)
 		}
 	}
-	if len(spilled) == len(rules) {
-		return leaf(rules)
-	}
-	mine := leaves
-	if len(spilled) > 0 {
-		mine = max(1, leaves/3)
-		n.spill = t.build(spilled, used, leaves-mine)
-	}
-	kids := make([]*node, len(parts))
-	for j, part := range parts {
-		kids[j] = t.build(part, used|1<<best, mine)
-	}
-	switch {
-	case points:
-		n.points = make(map[key]*node, len(parts))
-		for j, kid := range kids {
-			if kid != nil {
-				n.points[bounds[j]] = kid
-			}
-		}
-	case t.fields[best].len <= 8:
-		n.kids, n.narrow = kids, make([]uint64, len(bounds))
-		for j := range bounds {
-			n.narrow[j] = bounds[j].lo
-		}
-	default:
-		n.kids, n.bounds = kids, bounds
-	}
-	return n
+	return parts, spilled
 }
 
-// boundsOf returns where the rules' intervals of a field begin, and behind
-// their ends, ascending; and whether all are single values.
-func boundsOf(rules []boxed, number int) (bounds []key, points bool) {
+// bounds returns where the rules' intervals of a field begin, and behind their
+// ends, ascending; and whether all are single values.
+func (b *builder) bounds(rules []int32, number int) (bounds []key, points bool) {
 	points = true
-	for i := range rules {
-		s := rules[i].side(number)
+	bounds = make([]key, 0, 2*len(rules))
+	last := key{lo: math.MaxUint64 >> (64 - 8*min(b.fields[number].len, 8))}
+	if n := b.fields[number].len; n > 8 {
+		last.hi = math.MaxUint64 >> (64 - 8*(n-8))
+	}
+	for _, r := range rules {
+		s := b.side(r, number)
 		if s == nil {
 			continue
 		}
 		points = points && s.lo == s.hi
 		bounds = append(bounds, s.lo)
-		if s.field.len < 8 || s.hi.less(s.hi.succ()) && (s.field.len > 8 || s.hi.lo != math.MaxUint64) {
+		if s.hi.less(last) {
 			bounds = append(bounds, s.hi.succ())
 		}
 	}
@@ -259,12 +305,12 @@ func boundsOf(rules []boxed, number int) (bounds []key, points bool) {
 // sampleLen is of how many rules a node's field is chosen.
 const sampleLen = 256
 
-// countDistinct estimates how well a field tells rules apart.
-func countDistinct(rules []boxed, number int) int {
+// distinct estimates how well a field tells rules apart.
+func (b *builder) distinct(rules []int32, number int) int {
 	var buf [sampleLen]side
 	seen := buf[:0]
 	for i := 0; i < len(rules) && len(seen) < sampleLen; i += 1 + len(rules)/sampleLen {
-		if s := rules[i].side(number); s != nil {
+		if s := b.side(rules[i], number); s != nil {
 			seen = append(seen, *s)
 		}
 	}
