@@ -5,6 +5,8 @@ import (
 	"syscall"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/towpath/towpath/capture/bpf"
 )
 
@@ -43,11 +45,12 @@ func TestKernel(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%v\n%v", err, p)
 		}
-		filter := make([]syscall.SockFilter, len(p))
+		filter := make([]unix.SockFilter, len(p))
 		for i, in := range p {
-			filter[i] = syscall.SockFilter{Code: in.Op, Jt: in.Jt, Jf: in.Jf, K: in.K}
+			filter[i] = unix.SockFilter{Code: in.Op, Jt: in.Jt, Jf: in.Jf, K: in.K}
 		}
-		if err := syscall.AttachLsf(fds[0], filter); err != nil {
+		prog := &unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
+		if err := unix.SetsockoptSockFprog(fds[0], unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, prog); err != nil {
 			t.Skipf("the kernel attaches no filter here: %v\n%v", err, p)
 		}
 		pkt, buf := make([]byte, 24), make([]byte, 64)

@@ -189,6 +189,46 @@ func TestRunAllocs(t *testing.T) {
 	}
 }
 
+// BenchmarkRun runs tcpdump's "tcp port 80" and x/net/bpf beside it.
+func BenchmarkRun(b *testing.B) {
+	p, err := bpf.ParseDecimal("20,40 0 0 12,21 0 6 34525,48 0 0 20,21 0 15 6,40 0 0 54,21 12 0 80,40 0 0 56,21 10 11 80," +
+		"21 0 10 2048,48 0 0 23,21 0 8 6,40 0 0 20,69 6 0 8191,177 0 0 14,72 0 0 14,21 2 0 80,72 0 0 16,21 0 1 80,6 0 0 262144,6 0 0 0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	m, err := bpf.Compile(p)
+	if err != nil {
+		b.Fatal(err)
+	}
+	raw := make([]xbpf.RawInstruction, len(p))
+	for i, in := range p {
+		raw[i] = xbpf.RawInstruction{Op: in.Op, Jt: in.Jt, Jf: in.Jf, K: in.K}
+	}
+	theirs, _ := xbpf.Disassemble(raw)
+	vm, err := xbpf.NewVM(theirs)
+	if err != nil {
+		b.Fatal(err)
+	}
+	pkt := make([]byte, 60)
+	pkt[12], pkt[14], pkt[23], pkt[37] = 8, 0x45, 6, 80
+	b.Run("machine", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if m.Run(pkt, len(pkt), nil) == 0 {
+				b.Fatal("rejected")
+			}
+		}
+	})
+	b.Run("xnet", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if n, err := vm.Run(pkt); n == 0 || err != nil {
+				b.Fatal("rejected")
+			}
+		}
+	})
+}
+
 // FuzzMachine feeds programs in the form of struct sock_filter, in big-endian
 // order: whatever validates runs to an end and survives its decimal form.
 func FuzzMachine(f *testing.F) {
@@ -211,6 +251,10 @@ func FuzzMachine(f *testing.F) {
 		back, err := bpf.ParseDecimal(p.Decimal())
 		if err != nil || back.Decimal() != p.Decimal() {
 			t.Fatalf("%v: %v", err, back)
+		}
+		// Jumps print only what they mean: an unused field is lost.
+		if back, err = bpf.ParseListing(p.String()); err != nil || back.String() != p.String() {
+			t.Fatalf("%v\n%v%v", err, p, back)
 		}
 	})
 }

@@ -2,6 +2,7 @@ package bpf
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -93,4 +94,68 @@ func ParseDecimal(text string) (Program, error) {
 		p[i] = Instruction{uint16(v[0]), uint8(v[1]), uint8(v[2]), uint32(v[3])}
 	}
 	return p, nil
+}
+
+// ParseListing reads what [Program.String] and tcpdump -d write. Instructions
+// are numbered from 0 without gaps. Fields that an instruction does not use are
+// not in the text and become zero. The program is not validated.
+func ParseListing(text string) (Program, error) {
+	var p Program
+	for line := range strings.Lines(text) {
+		line = strings.TrimRight(line, "\r\n")
+		if strings.TrimSpace(line) == "" {
+			continue
+		}
+		in, ok := parseLine(line, len(p))
+		if !ok || len(p) == MaxLen {
+			return nil, fmt.Errorf("bpf: instruction %d: cannot read %q", len(p), line)
+		}
+		p = append(p, in)
+	}
+	return p, nil
+}
+
+// parseLine reads the line of the instruction at pc. It tries the shapes of the
+// mnemonic and takes the one that prints as the line, spaces aside.
+func parseLine(line string, pc int) (Instruction, bool) {
+	f := strings.Fields(line)
+	if len(f) < 2 {
+		return Instruction{}, false
+	}
+	var in Instruction
+	operand := strings.Join(f[2:], " ")
+	if at := strings.Index(operand, " jt "); at >= 0 {
+		var jt, jf int
+		if _, err := fmt.Sscanf(operand[at:], " jt %d jf %d", &jt, &jf); err != nil {
+			return Instruction{}, false
+		}
+		operand = operand[:at]
+		in.Jt, in.Jf = uint8(jt-pc-1), uint8(jf-pc-1) // those out of range print differently
+	}
+	for op, s := range shapes {
+		if s.name != f[1] {
+			continue
+		}
+		in.Op, in.K = op, 0
+		if name := slices.Index(ancillary[:], strings.Trim(operand, "[]")); name >= 0 && s.operand == "[%d]" {
+			in.K = AdOff + 4*uint32(name)
+		} else if strings.Contains(s.operand, "%x") {
+			if _, err := fmt.Sscanf(operand, s.operand, &in.K); err != nil {
+				continue
+			}
+		} else if strings.Contains(s.operand, "%d") {
+			var k int32
+			if _, err := fmt.Sscanf(operand, s.operand, &k); err != nil {
+				continue
+			}
+			if op == ClassJMP|JmpA {
+				k -= int32(pc) + 1
+			}
+			in.K = uint32(k)
+		}
+		if slices.Equal(strings.Fields(in.text(pc)), f) {
+			return in, true
+		}
+	}
+	return Instruction{}, false
 }

@@ -38,6 +38,10 @@ func TestTcpdump(t *testing.T) {
 				t.Errorf("%q %s: got\n%swant\n%s", expression, c.form, c.got, want)
 			}
 		}
+		// libpcap leaves numbers in fields that tax and its like do not use.
+		if back, err := bpf.ParseListing(p.String()); err != nil || back.String() != p.String() {
+			t.Errorf("%q: listing read back as\n%v%v", expression, back, err)
+		}
 		if p.Loops() != strings.Contains(expression, "protochain") {
 			t.Errorf("%q: Loops is %v", expression, p.Loops())
 		}
@@ -77,5 +81,16 @@ func TestString(t *testing.T) {
 `
 	if got := p.String(); got != want {
 		t.Errorf("got\n%swant\n%s", got, want)
+	}
+}
+
+func TestParseListing(t *testing.T) {
+	for _, line := range []string{
+		"x", "(000)", "(001) ret #0", "(000) ret #4294967296", "(000) ret x", "(000) unimp 0xff", "(000) tax #1",
+		"(000) jeq #0x1", "(000) jeq #0x1 jt 1 jf 257", "(000) jeq #0x1 jt 0 jf 1", "(000) ld [nothing]", "(000) ld proto",
+	} {
+		if p, err := bpf.ParseListing(line); err == nil {
+			t.Errorf("%q: read as %v", line, p)
+		}
 	}
 }
