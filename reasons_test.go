@@ -62,6 +62,7 @@ ReasonSourceOurs       host:TestDropReasons
 ReasonHopByHop         host:TestOptions6
 ReasonDestOption       host:TestOptions6
 ReasonRoutingHeader    host:TestOptions6
+ReasonRouteDead        host:TestMultipath
 ReasonReversePath      host:TestReversePath
 ReasonForwardStations  host:TestDropReasons
 ReasonDirectedBroadcast host:TestDropReasons

@@ -16,6 +16,7 @@ type config struct {
 	adapters []*link.Adapter // by index; [0] is nil
 	addrs    *ifaddr.Set
 	routes   *route.Table
+	rules    *route.Rules // nil: all packets by routes
 	hooks    *hook.Table
 	names    map[string][]netip.Addr
 
@@ -46,6 +47,10 @@ type Settings struct {
 	// (net.ipv4.icmp_ratemask); 0 means 6168: unreachable but for
 	// fragmentation needed, source quench, time exceeded, parameter problem.
 	ICMPRateMask uint32
+	// MultipathL4: forwarded flows are told apart by their ports too when they
+	// are divided among the ways of a route
+	// (net.ipv4.fib_multipath_hash_policy and the IPv6 twin).
+	MultipathL4 bool
 	// ICMPEchoBroadcasts: echo requests to broadcast addresses are answered
 	// (net.ipv4.icmp_echo_ignore_broadcasts is 0).
 	ICMPEchoBroadcasts bool

@@ -1,7 +1,10 @@
 package host
 
 import (
+	"encoding/binary"
+
 	"github.com/towpath/towpath/firewall/hook"
+	"github.com/towpath/towpath/ip/route"
 	"github.com/towpath/towpath/link"
 	"github.com/towpath/towpath/packet"
 	"github.com/towpath/towpath/wire"
@@ -23,7 +26,8 @@ func (ln *lane) forward(in *link.Adapter, p *packet.Packet) {
 		return
 	}
 	var d dst
-	if r := ln.route(&d, p.Dst, 0); r != packet.NotDropped {
+	key := route.Key{Dst: p.Dst, Src: p.Src, In: in.Index(), Mark: p.Mark, TOS: p.TOS}
+	if r := ln.routeBy(&d, &key, 0, ln.forwardHash(p)); r != packet.NotDropped {
 		if c, ok := routeCause(r); ok {
 			ln.icmpError(in, p, c)
 		}
@@ -37,7 +41,7 @@ func (ln *lane) forward(in *link.Adapter, p *packet.Packet) {
 	if d.out == in {
 		ln.redirectOut(in, p, &d)
 	}
-	if mtu := d.out.MTU(); ipLen(p) > mtu && !fragmentable(p) {
+	if mtu := d.linkMTU(); ipLen(p) > mtu && !fragmentable(p) {
 		ln.icmpError(in, p, icmpTooBig(mtu))
 		ln.drop(p, packet.ReasonTooBig)
 		return
@@ -56,6 +60,17 @@ func (ln *lane) forward(in *link.Adapter, p *packet.Packet) {
 	}
 	ln.stats.Forwarded++
 	ln.postroute(p, &d)
+}
+
+// forwardHash is that of the flow of a packet of others (RFC 2992).
+func (ln *lane) forwardHash(p *packet.Packet) uint32 {
+	var more uint64
+	if ln.conf.set.MultipathL4 && (p.Proto == wire.ProtoTCP || p.Proto == wire.ProtoUDP) {
+		if b := p.From(p.Transport); len(b) >= 4 {
+			more = uint64(p.Proto)<<16 | uint64(binary.BigEndian.Uint16(b)^binary.BigEndian.Uint16(b[2:]))
+		}
+	}
+	return ln.flowHash(p.Src, p.Dst, more)
 }
 
 // routeCause is what the sender of a packet is told that cannot be routed.

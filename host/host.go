@@ -9,6 +9,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -186,7 +187,10 @@ func (h *Host) forget(a *link.Adapter) {
 		adapters[a.Index()] = nil
 		c.adapters = adapters
 		c.addrs = c.addrs.Without(func(x ifaddr.Addr) bool { return x.Adapter == a.Index() })
-		c.routes = c.routes.Without(func(r route.Route) bool { return r.Adapter == a.Index() })
+		gone := func(t *route.Table) *route.Table {
+			return t.Without(func(r route.Route) bool { return r.Multi == nil && r.Kind == route.Unicast && r.Adapter == a.Index() })
+		}
+		c.routes, c.rules = gone(c.routes), c.rules.Each(gone)
 		return nil
 	})
 	h.flushNeighbors(a.Index())
@@ -267,39 +271,105 @@ func (h *Host) AddRoute(r route.Route) error {
 		if !r.Dst.IsValid() {
 			return errors.New("route: the destination is not a prefix")
 		}
-		if r.Kind != route.Unicast {
-			c.routes = c.routes.With(route.Route{Dst: r.Dst.Masked(), Metric: r.Metric, Kind: r.Kind})
-			return nil
-		}
-		if r.Adapter == 0 {
-			if !r.Via.IsValid() {
-				return fmt.Errorf("route %v: it has neither a next hop nor an adapter", r.Dst)
-			}
-			direct, ok := c.routes.Lookup(r.Via)
-			if !ok || direct.Via.IsValid() {
-				return fmt.Errorf("route %v via %v: the host %s is on no network with %v", r.Dst, r.Via, h.name, r.Via)
-			}
-			r.Adapter = direct.Adapter
-		}
-		switch {
-		case c.adapter(r.Adapter) == nil:
-			return fmt.Errorf("route %v: the host %s has no adapter with index %d", r.Dst, h.name, r.Adapter)
-		case r.Via.IsValid() && r.Via.Is4() != r.Dst.Addr().Is4():
-			return fmt.Errorf("route %v via %v: the next hop is of the other address family", r.Dst, r.Via)
-		}
-		if _, ours := c.addrs.Local(r.Via); r.Via.IsValid() && ours {
-			return fmt.Errorf("route %v via %v: the next hop is the host %s itself", r.Dst, r.Via, h.name)
-		}
 		r.Dst = r.Dst.Masked()
-		c.routes = c.routes.With(r)
+		switch {
+		case r.MTU != 0 && r.MTU < route.MTUMin(r.Dst):
+			return fmt.Errorf("route %v: an MTU of %d bytes is too small; the least is %d", r.Dst, r.MTU, route.MTUMin(r.Dst))
+		case r.Kind != route.Unicast:
+			c.addRoute(route.Route{Dst: r.Dst, Metric: r.Metric, Kind: r.Kind, Table: r.Table})
+			return nil
+		case r.Multi != nil:
+			m := &route.Multipath{Hops: slices.Clone(r.Multi.Hops)}
+			if len(m.Hops) == 0 || len(m.Hops) > route.HopsMax {
+				return fmt.Errorf("route %v: it has %d ways; write 1 to %d", r.Dst, len(m.Hops), route.HopsMax)
+			}
+			for i := range m.Hops {
+				hop := &m.Hops[i]
+				if hop.Weight < 0 || hop.Weight > route.WeightMax {
+					return fmt.Errorf("route %v: weight %d; write 1 to %d", r.Dst, hop.Weight, route.WeightMax)
+				}
+				if err := h.checkHop(c, r.Dst, hop.Via, &hop.Adapter); err != nil {
+					return err
+				}
+			}
+			r.Multi, r.Via, r.Adapter = m, netip.Addr{}, 0
+		default:
+			if err := h.checkHop(c, r.Dst, r.Via, &r.Adapter); err != nil {
+				return err
+			}
+		}
+		c.addRoute(r)
 		return nil
 	})
 }
 
-// RemoveRoutes removes the routes for which drop reports true.
+// checkHop finds the adapter of a next hop, if it is not given, and reports
+// what is wrong with the two.
+func (h *Host) checkHop(c *config, dst netip.Prefix, via netip.Addr, adapter *int32) error {
+	if *adapter == 0 {
+		if !via.IsValid() {
+			return fmt.Errorf("route %v: it has neither a next hop nor an adapter", dst)
+		}
+		direct, ok := c.routes.Lookup(via)
+		if !ok || direct.Via.IsValid() || direct.Multi != nil {
+			return fmt.Errorf("route %v via %v: the host %s is on no network with %v", dst, via, h.name, via)
+		}
+		*adapter = direct.Adapter
+	}
+	switch {
+	case c.adapter(*adapter) == nil:
+		return fmt.Errorf("route %v: the host %s has no adapter with index %d", dst, h.name, *adapter)
+	case via.IsValid() && via.Is4() != dst.Addr().Is4():
+		return fmt.Errorf("route %v via %v: the next hop is of the other address family", dst, via)
+	}
+	if _, ours := c.addrs.Local(via); via.IsValid() && ours {
+		return fmt.Errorf("route %v via %v: the next hop is the host %s itself", dst, via, h.name)
+	}
+	return nil
+}
+
+// addRoute puts a route into its table.
+func (c *config) addRoute(r route.Route) {
+	if r.Table == 0 || r.Table == route.TableMain {
+		c.routes = c.routes.With(r)
+		return
+	}
+	c.rules = c.rules.WithTable(r.Table, c.rules.Table(r.Table).With(r))
+}
+
+// AddRule adds a rule that chooses a routing table for some packets (Linux: ip
+// rule add).
+func (h *Host) AddRule(r route.Rule) error {
+	return h.edit(func(c *config) error {
+		switch {
+		case r.Action == route.Goto && r.Goto <= r.Priority:
+			return fmt.Errorf("rule %d: goto %d does not lead on; write a larger priority", r.Priority, r.Goto)
+		case r.Action == route.ToTable && r.Table == 0:
+			return fmt.Errorf("rule %d: it has no table", r.Priority)
+		case r.From.IsValid() && r.To.IsValid() && r.From.Addr().Is4() != r.To.Addr().Is4():
+			return fmt.Errorf("rule %d: from %v to %v is of two address families", r.Priority, r.From, r.To)
+		}
+		c.rules = c.rules.With(r)
+		return nil
+	})
+}
+
+// RemoveRules removes the rules for which drop reports true.
+func (h *Host) RemoveRules(drop func(route.Rule) bool) error {
+	return h.edit(func(c *config) error {
+		c.rules = c.rules.Without(drop)
+		return nil
+	})
+}
+
+// Rules is the host's policy; it lends its tables too.
+func (h *Host) Rules() *route.Rules { return h.conf.Load().rules }
+
+// RemoveRoutes removes the routes of all tables for which drop reports true.
 func (h *Host) RemoveRoutes(drop func(route.Route) bool) error {
 	return h.edit(func(c *config) error {
 		c.routes = c.routes.Without(drop)
+		c.rules = c.rules.Each(func(t *route.Table) *route.Table { return t.Without(drop) })
 		return nil
 	})
 }

@@ -2,6 +2,7 @@ package host
 
 import (
 	"github.com/towpath/towpath/firewall/hook"
+	"github.com/towpath/towpath/ip/route"
 	"github.com/towpath/towpath/link"
 	"github.com/towpath/towpath/packet"
 	"github.com/towpath/towpath/wire"
@@ -187,7 +188,8 @@ func (ln *lane) sourceIn(a *link.Adapter, p *packet.Packet) bool {
 		return true
 	}
 	var d dst
-	if r := ln.route(&d, p.Src, 0); r != packet.NotDropped || l.RPFilter == 1 && d.out != a {
+	back := route.Key{Dst: p.Src, Src: p.Dst, In: a.Index(), TOS: p.TOS}
+	if r := ln.routeBy(&d, &back, 0, 0); r != packet.NotDropped || l.RPFilter == 1 && d.out != a {
 		ln.drop(p, packet.ReasonReversePath)
 		return false
 	}

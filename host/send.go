@@ -27,6 +27,9 @@ type dst struct {
 	src   netip.Addr // the source address to use
 	entry *neigh.Entry
 
+	mtu     int  // of the route, 0 if it has none
+	mtuLock bool // nothing else counts
+
 	pmtu    int    // of the path, 0 if nothing is known
 	pmtuGen uint32 // of the cache that pmtu is from
 }
@@ -48,6 +51,13 @@ func (ln *lane) unzone(ip netip.Addr) (bare netip.Addr, scope int32, e syscall.E
 // address that means something on one link only, scope is the adapter; 0 lets
 // the table say.
 func (ln *lane) route(d *dst, ip netip.Addr, scope int32) packet.Reason {
+	return ln.routeBy(d, &route.Key{Dst: ip}, scope, 0)
+}
+
+// routeBy is route for a packet of which more is known; by hash its flow is
+// given one way of several.
+func (ln *lane) routeBy(d *dst, k *route.Key, scope int32, hash uint32) packet.Reason {
+	ip := k.Dst
 	*d = dst{conf: ln.conf, next: ip}
 	if _, ours := ln.conf.addrs.Local(ip); ours || ip.IsLoopback() {
 		d.out, d.src = ln.conf.adapters[1], ip
@@ -58,7 +68,7 @@ func (ln *lane) route(d *dst, ip netip.Addr, scope int32) packet.Reason {
 			return packet.NotDropped
 		}
 	}
-	r, ok := ln.conf.routes.Lookup(ip)
+	r, ok := ln.conf.rules.Lookup(k, ln.conf.routes)
 	if !ok && (ip == broadcast4 || ip.IsMulticast()) {
 		// Groups and the limited broadcast need no route: the first adapter
 		// that is on a network takes them (RFC 1112 §6.1).
@@ -79,7 +89,18 @@ func (ln *lane) route(d *dst, ip netip.Addr, scope int32) packet.Reason {
 	case r.Kind == route.Prohibit:
 		return packet.ReasonRouteProhibit
 	}
+	if r.Multi != nil {
+		if hash == 0 {
+			hash = ln.flowHash(k.Src, ip, 0)
+		}
+		h, ok := r.Multi.Choose(hash, func(h route.Hop) bool { return ln.conf.adapter(h.Adapter) != nil })
+		if !ok {
+			return packet.ReasonRouteDead
+		}
+		r.Via, r.Adapter = h.Via, h.Adapter
+	}
 	d.out, d.src = ln.conf.adapters[r.Adapter], r.Source
+	d.mtu, d.mtuLock = r.MTU, r.MTULock
 	if r.Via.IsValid() {
 		d.next = r.Via
 	}
@@ -89,7 +110,7 @@ func (ln *lane) route(d *dst, ip netip.Addr, scope int32) packet.Reason {
 // routeFrom is route with a source address: the one asked for if it is valid,
 // else the route's or the best the adapter has.
 func (ln *lane) routeFrom(d *dst, ip netip.Addr, scope int32, src netip.Addr) syscall.Errno {
-	if r := ln.route(d, ip, scope); r != packet.NotDropped {
+	if r := ln.routeBy(d, &route.Key{Dst: ip, Src: src}, scope, 0); r != packet.NotDropped {
 		return routeErrno(r)
 	}
 	switch {
@@ -121,11 +142,14 @@ func routeErrno(r packet.Reason) syscall.Errno {
 // mtu is the largest IP packet, in bytes, that the path to ip carries, as far
 // as is known.
 func (ln *lane) mtu(d *dst, ip netip.Addr) int {
+	if d.mtuLock && d.mtu != 0 {
+		return min(d.mtu, d.out.MTU())
+	}
 	if gen := ln.host.pmtu.Generation(); gen != d.pmtuGen {
 		d.pmtuGen = gen
 		d.pmtu = ln.host.pmtu.Lookup(ip)
 	}
-	mtu := d.out.MTU()
+	mtu := d.linkMTU()
 	if ln.conf.advice != nil && ip.Is6() {
 		if a := ln.conf.advice[d.out.Index()]; a.MTU != 0 {
 			mtu = min(mtu, a.MTU)
@@ -135,6 +159,25 @@ func (ln *lane) mtu(d *dst, ip netip.Addr) int {
 		return d.pmtu
 	}
 	return mtu
+}
+
+// linkMTU is the largest IP packet, in bytes, that the first link carries and
+// the route allows.
+func (d *dst) linkMTU() int {
+	if d.mtu != 0 {
+		return min(d.mtu, d.out.MTU())
+	}
+	return d.out.MTU()
+}
+
+// flowHash tells flows apart, by their addresses and whatever else is mixed in.
+// Which way a flow goes does not depend on its direction.
+func (ln *lane) flowHash(src, dst netip.Addr, more uint64) uint32 {
+	h := hashAddr(ln.tcp.seed, dst)
+	if src.IsValid() && !src.IsUnspecified() {
+		h ^= hashAddr(ln.tcp.seed, src)
+	}
+	return uint32((h ^ more*0x9e3779b97f4a7c15) >> 32)
 }
 
 // ttl is what packets to ip leave with: of IPv6, what the link's routers say
@@ -161,7 +204,7 @@ func (ln *lane) ipOutWith(p *packet.Packet, d *dst, options []byte) {
 			TOS: p.TOS, TTL: p.TTL, Proto: p.Proto, Src: p.Src, Dst: p.Dst, Options: options,
 		}
 		ip.TotalLen = ip.HeaderLen() + size
-		ip.DF = p.GSO.Type != packet.GSONone || ip.TotalLen <= ln.mtu(d, p.Dst)
+		ip.DF = p.GSO.Type != packet.GSONone || ip.TotalLen <= ln.mtu(d, p.Dst) && !d.mtuLock
 		if p.GSO.Type != packet.GSONone {
 			// Segments cut from it count up from here; alone, a packet that
 			// must not be fragmented needs no identification (RFC 6864 §4.1).
@@ -182,7 +225,7 @@ func (ln *lane) ipOutWith(p *packet.Packet, d *dst, options []byte) {
 		}
 		if p.Dst != to || p.Mark != mark || p.TOS != tos {
 			var again dst
-			if r := ln.route(&again, p.Dst, 0); r != packet.NotDropped {
+			if r := ln.routeBy(&again, &route.Key{Dst: p.Dst, Src: p.Src, Mark: p.Mark, TOS: p.TOS}, 0, 0); r != packet.NotDropped {
 				ln.drop(p, r)
 				return
 			}

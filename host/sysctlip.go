@@ -12,6 +12,8 @@ var ipSysctls = map[string]sysctl{
 	"net.ipv6.icmp.ratelimit":              offAtZero(func(s *Settings) *int { return &s.ICMP6RateLimit }),
 	"net.ipv4.icmp_msgs_burst":             integer(func(s *Settings) *int { return &s.ICMPBurst }, 1, 1<<16),
 	"net.ipv4.icmp_echo_ignore_broadcasts": inverse(func(s *Settings) *bool { return &s.ICMPEchoBroadcasts }),
+	"net.ipv4.fib_multipath_hash_policy":   boolean(func(s *Settings) *bool { return &s.MultipathL4 }),
+	"net.ipv6.fib_multipath_hash_policy":   boolean(func(s *Settings) *bool { return &s.MultipathL4 }),
 	"net.ipv4.icmp_ratemask": {
 		func(s *Settings) string { return strconv.FormatUint(uint64(s.ICMPRateMask), 10) },
 		func(s *Settings, v string) bool {

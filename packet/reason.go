@@ -92,6 +92,7 @@ const (
 	ReasonRouteBlackhole    // blackhole route
 	ReasonRouteUnreachable  // unreachable route
 	ReasonRouteProhibit     // prohibit route
+	ReasonRouteDead         // route of several ways of which none is left
 	ReasonTooBig            // larger than the path's MTU and not to be fragmented
 	ReasonFragmentSuper     // super-segment that is to be fragmented and cannot be cut
 	ReasonFragmentFailed    // headers that leave a fragment no room
@@ -270,6 +271,7 @@ var reasonText = [ReasonCount]string{
 	ReasonRouteBlackhole:      "route is a black hole",
 	ReasonRouteUnreachable:    "route is unreachable",
 	ReasonRouteProhibit:       "route is prohibited",
+	ReasonRouteDead:           "no way of the route left",
 	ReasonTooBig:              "larger than path mtu",
 	ReasonFragmentSuper:       "super-segment not to be fragmented",
 	ReasonFragmentFailed:      "cannot be fragmented",

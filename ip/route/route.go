@@ -1,5 +1,5 @@
-// Package route is a host's routing table: longest prefix first, then lowest
-// metric.
+// Package route is a host's routing tables: longest prefix first, then lowest
+// metric; the rules that choose a table; and what is known of paths' MTUs.
 //
 //	t := new(route.Table)
 //	t = t.With(route.Route{Dst: netip.MustParsePrefix("0.0.0.0/0"), Via: gw, Adapter: 1})
@@ -13,6 +13,9 @@
 // subtree has in common and the routes of exactly that prefix, best first; a
 // look-up goes down as long as prefixes contain the address and remembers the
 // last node that has a route.
+//
+// [Rules] are a list that is asked from its beginning for the first rule that
+// fits a packet and finds a route. A host that has none pays nothing for them.
 package route
 
 import (
@@ -56,6 +59,24 @@ type Route struct {
 	Kind    Kind       // of others than Unicast, Via and Adapter mean nothing
 
 	Protocol Protocol
+
+	// MTU bounds packets to the prefix, in bytes; 0: the adapter's does. With
+	// MTULock no message about the path changes it, and packets of IPv4 may be
+	// fragmented on their way (Linux: mtu, mtu lock).
+	MTU     int
+	MTULock bool
+
+	Multi *Multipath // several ways, instead of Via and Adapter; nil: one
+	Table uint32     // of the host's tables, TableMain if it is 0
+}
+
+// MTUMin is the least MTU that a route to a prefix may have, in bytes (RFC 791,
+// RFC 8200 §5).
+func MTUMin(dst netip.Prefix) int {
+	if dst.Addr().Is6() {
+		return 1280
+	}
+	return 68
 }
 
 // String is the route in ip-route's words, with the adapter as a number.
@@ -67,7 +88,9 @@ func (r Route) String() string {
 	if r.Via.IsValid() {
 		s += " via " + r.Via.String()
 	}
-	if r.Kind == Unicast {
+	if r.Multi != nil {
+		s += r.Multi.String()
+	} else if r.Kind == Unicast {
 		s += fmt.Sprintf(" dev %d", r.Adapter)
 	} else {
 		s = r.Kind.String() + " " + s
@@ -77,6 +100,11 @@ func (r Route) String() string {
 	}
 	if r.Metric != 0 {
 		s += fmt.Sprintf(" metric %d", r.Metric)
+	}
+	if r.MTU != 0 && r.MTULock {
+		s += fmt.Sprintf(" mtu lock %d", r.MTU)
+	} else if r.MTU != 0 {
+		s += fmt.Sprintf(" mtu %d", r.MTU)
 	}
 	return s
 }
@@ -147,7 +175,9 @@ func (t *Table) With(r Route) *Table {
 	added := 1
 	*root = (*root).insert(r.Dst, func(routes []Route) []Route {
 		routes = slices.Clone(routes)
-		same := func(o Route) bool { return o.Via == r.Via && o.Adapter == r.Adapter && o.Kind == r.Kind }
+		same := func(o Route) bool {
+			return o.Via == r.Via && o.Adapter == r.Adapter && o.Kind == r.Kind && o.Multi == r.Multi
+		}
 		if i := slices.IndexFunc(routes, same); i >= 0 {
 			added = 0
 			if routes[i].Metric == r.Metric {
