@@ -2,6 +2,7 @@ package classify
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"net/netip"
@@ -482,12 +483,17 @@ func (e *Counter) String() string {
 	return fmt.Sprintf("counter pkts %d bytes %d", p, b)
 }
 
+const (
+	burstDefault = 5       // packets (NFT_LIMIT_PKT_BURST_DEFAULT)
+	tokensMax    = 1 << 62 // nanoseconds
+)
+
 // A Limit fails beyond a rate: a bucket of tokens, as nft's. Its fields are set
 // before it is used.
 type Limit struct {
 	Rate  uint64        // packets or bytes per Unit; at least 1
 	Unit  time.Duration // a second, a minute, …
-	Burst uint64        // packets or bytes beyond the rate
+	Burst uint64        // packets or bytes beyond the rate; 0 packets mean 5
 	Bytes bool          // count bytes, not packets
 	Over  bool          // fail below the rate instead
 
@@ -503,10 +509,11 @@ func (e *Limit) exec(w *Walker) status {
 		return next
 	}
 	unit := float64(e.Unit) / float64(e.Rate) // nanoseconds of one packet or byte
-	full, cost := unit*float64(e.Burst), unit
+	full, cost := unit*float64(cmp.Or(e.Burst, burstDefault)), unit
 	if e.Bytes {
 		full, cost = unit*float64(e.Rate+e.Burst), unit*float64(w.in.len())
 	}
+	full, cost = min(full, tokensMax), min(cost, tokensMax)
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if !e.begun {

@@ -265,6 +265,32 @@ func TestTooDeep(t *testing.T) {
 	}
 }
 
+// A statement that jumps nowhere ends the packet, not the program.
+func TestJumpNowhere(t *testing.T) {
+	table, c := one(t, []Expr{&Statement{Name: "bad", Do: func(*Input) Verdict { return Verdict{Code: Goto} }}})
+	var w Walker
+	p := flow{proto: 6}.packet()
+	defer packet.Free(p)
+	if r := table.Run(&w, c, &Input{Packet: p}); !r.TooDeep || r.Verdict.Code != Drop {
+		t.Error(r)
+	}
+}
+
+// Limits without a burst, and with one beyond all bounds.
+func TestLimitBurst(t *testing.T) {
+	var w Walker
+	p := flow{proto: 6}.packet()
+	defer packet.Free(p)
+	w.in = &Input{Packet: p}
+	for _, l := range []*Limit{{Rate: 1, Unit: time.Hour}, {Rate: 1, Unit: 24 * 7 * time.Hour, Burst: 1 << 63}} {
+		for i := range 6 {
+			if got := l.exec(&w) == next; got != (i < 5 || l.Burst > 0) {
+				t.Errorf("%v: packet %d passes: %v", l, i, got)
+			}
+		}
+	}
+}
+
 func TestEdit(t *testing.T) {
 	table := NewTable("t")
 	a, b := table.NewChain("a", Accept), table.NewChain("b", Accept)

@@ -14,6 +14,7 @@ const (
 	leavesMax = 24 // leaves that one look-up meets
 	spanMax   = 4  // intervals of a node into which one rule is put
 	fieldsMax = 64 // fields of one tree
+	copiesMax = 64 // places in which a rule may stand, on average
 )
 
 type fieldKind uint8
@@ -45,7 +46,7 @@ func (f field) whole() field {
 	switch {
 	case (f.off == 12 || f.off == 16) && f.len < 4:
 		f.len = 4
-	case (f.off == 8 || f.off == 24) && f.len > 4 && f.len < 16:
+	case (f.off == 8 || f.off == 24) && f.len > 2 && f.len < 16:
 		f.len = 16
 	}
 	return f
@@ -99,6 +100,7 @@ type builder struct {
 	tree
 	boxes []boxed // by position
 	slab  []node  // free ones
+	room  int     // places left for rules; then everything is a leaf
 }
 
 // A node tells rules apart by a field. Leaves have rules only.
@@ -122,7 +124,7 @@ type boxed struct {
 
 // buildTree makes a tree of boxes, whose positions are their indexes.
 func buildTree(boxes [][]side) *tree {
-	b := &builder{boxes: make([]boxed, len(boxes))}
+	b := &builder{boxes: make([]boxed, len(boxes)), room: copiesMax * len(boxes)}
 	number := make(map[field]int)
 	rules := make([]int32, len(boxes))
 	total := 0
@@ -143,11 +145,11 @@ func buildTree(boxes [][]side) *tree {
 				number[s.field] = n
 				b.fields = append(b.fields, s.field)
 			}
+			at := from + bits.OnesCount64(r.asked&(1<<n-1))
+			all = slices.Insert(all, at, s)
 			r.asked |= 1 << n
-			all = append(all, s)
 		}
 		r.sides = all[from:len(all):len(all)]
-		slices.SortFunc(r.sides, func(a, b side) int { return number[a.field] - number[b.field] })
 	}
 	b.root = b.build(rules, 0, leavesMax)
 	return &tree{b.fields, b.root}
@@ -185,7 +187,7 @@ func (b *builder) side(rule int32, number int) *side {
 // build makes the node for some rules, in order; a look-up may meet so many
 // leaves in it. Fields that were used on the way tell nothing more.
 func (b *builder) build(rules []int32, used uint64, leaves int) *node {
-	if len(rules) <= leafLen || leaves < 2 {
+	if len(rules) <= leafLen || leaves < 2 || b.room < spanMax*len(rules) {
 		return b.leaf(rules)
 	}
 	best, distinct := -1, 1
@@ -265,6 +267,7 @@ func (b *builder) split(rules []int32, number int, bounds []key) (parts [][]int3
 		}
 		total += to - from
 	}
+	b.room -= total
 	array := make([]int32, total) // of all parts
 	parts = make([][]int32, len(bounds))
 	for j, n := range sizes {
@@ -282,11 +285,12 @@ func (b *builder) split(rules []int32, number int, bounds []key) (parts [][]int3
 // ends, ascending; and whether all are single values.
 func (b *builder) bounds(rules []int32, number int) (bounds []key, points bool) {
 	points = true
-	bounds = make([]key, 0, 2*len(rules))
-	last := key{lo: math.MaxUint64 >> (64 - 8*min(b.fields[number].len, 8))}
-	if n := b.fields[number].len; n > 8 {
-		last.hi = math.MaxUint64 >> (64 - 8*(n-8))
+	width := b.fields[number].len
+	last := key{lo: math.MaxUint64 >> (64 - 8*min(width, 8))}
+	if width > 8 {
+		last.hi = math.MaxUint64 >> (64 - 8*(width-8))
 	}
+	bounds = make([]key, 0, 2*len(rules))
 	for _, r := range rules {
 		s := b.side(r, number)
 		if s == nil {
@@ -298,7 +302,18 @@ func (b *builder) bounds(rules []int32, number int) (bounds []key, points bool) 
 			bounds = append(bounds, s.hi.succ())
 		}
 	}
-	slices.SortFunc(bounds, key.compare)
+	if width > 8 {
+		slices.SortFunc(bounds, key.compare)
+	} else { // sorting plain numbers is several times as fast
+		words := make([]uint64, len(bounds))
+		for i := range bounds {
+			words[i] = bounds[i].lo
+		}
+		slices.Sort(words)
+		for i := range bounds {
+			bounds[i].lo = words[i]
+		}
+	}
 	return slices.Compact(bounds), points
 }
 

@@ -7,7 +7,8 @@ type Result struct {
 	Verdict Verdict // Accept, Drop, Queue or Stolen
 	Rule    *Rule   // the one that says so; nil if it is the policy
 	Reject  *Reject // how to tell the sender of a Drop; nil for silence
-	// TooDeep: the packet was dropped because of too many jumps.
+	// TooDeep: the packet was dropped because of too many jumps, or one to
+	// nowhere.
 	TooDeep bool
 	// Invariant: all packets of the flow have this result, as long as the table
 	// is what it is now. Credits are then the counters to credit for each.
@@ -98,7 +99,7 @@ func (t *Table) walk(w *Walker, c *Chain, in *Input, indexed bool, told func(Ste
 		case Continue:
 		case Jump, Goto:
 			to := w.verdict.Chain
-			if entries++; entries > entriesMax || code == Jump && depth == jumpsMax || to.table != t || to.id >= len(snap.chains) {
+			if entries++; to == nil || entries > entriesMax || code == Jump && depth == jumpsMax || to.table != t || to.id >= len(snap.chains) {
 				return Result{Verdict: Verdict{Code: Drop}, Rule: w.rule, TooDeep: true}
 			}
 			if code == Jump {
