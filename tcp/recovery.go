@@ -144,13 +144,25 @@ func (c *Conn) reoWindow() time.Duration {
 // enterRecovery begins fast recovery (RFC 6675 §5 step 4).
 func (c *Conn) enterRecovery(now time.Duration) {
 	outstanding := c.sndNxt - c.sndUna
-	c.cc.OnLoss(now, int(min(outstanding, c.cwnd)))
+	c.cc.OnLoss(now, int(c.usedWindow()))
 	c.ca = caRecovery
 	c.recover = c.sndNxt
 	b := c.sb
-	b.prrDelivered, b.prrOut, b.prrFlight = 0, 0, outstanding
+	// What had arrived before cannot be delivered during recovery (RFC 9937).
+	b.prrDelivered, b.prrOut, b.prrFlight = 0, 0, outstanding-b.sacked+b.delivered
 	b.rescued = false
 	c.rearm(now)
+}
+
+// usedWindow is what a reduction starts from: the window, or what is
+// outstanding if that is less (RFC 9438 §4.6). A window is used up when it has
+// no room for one more segment: what it has beyond whole segments was earned,
+// and is a large part of a small window.
+func (c *Conn) usedWindow() uint32 {
+	if outstanding := c.sndNxt - c.sndUna; outstanding+uint32(c.mss) <= c.cwnd {
+		return outstanding
+	}
+	return c.cwnd
 }
 
 // endRecovery ends recovery of either kind: everything that was in flight at
@@ -160,6 +172,9 @@ func (c *Conn) endRecovery(now time.Duration) {
 		// PRR has brought the flight to where it should be; there is no burst
 		// to be feared (RFC 6937 §3).
 		c.cc.OnRecovered(now, math.MaxInt32-math.MaxUint16)
+		// What is lost already of the data sent since reduces this window, not
+		// the little that recovery had left to be sent.
+		c.cwnd = uint32(c.cc.Cwnd())
 		if c.reoPersist > 0 {
 			if c.reoPersist--; c.reoPersist == 0 {
 				c.reoMult = 0
@@ -402,7 +417,7 @@ func (c *Conn) probeAnswered(now time.Duration, ack uint32, again bool) {
 	case gt(ack, c.probeEnd):
 		c.probed = false
 		if c.ca == caOpen {
-			c.cc.OnLoss(now, int(min(c.sndNxt-c.sndUna, c.cwnd)))
+			c.cc.OnLoss(now, int(c.usedWindow()))
 			c.cwnd = uint32(c.cc.Cwnd())
 		}
 	}
