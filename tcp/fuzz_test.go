@@ -93,7 +93,18 @@ func (t *tape) segment(c *Conn, pool *packet.Pool) *packet.Packet {
 			}
 		}
 	}
+	if b := t.byte(); b&7 == 1 {
+		f.Flags |= wire.TCPUrg
+		f.Urgent = uint16(t.byte())
+	} else if b&7 == 2 {
+		f.Flags |= wire.TCPEce
+	} else if b&7 == 3 {
+		f.Flags |= wire.TCPCwr
+	}
 	if f.Flags.Has(wire.TCPSyn) {
+		if b := t.byte(); b&3 == 0 && o.NSACK == 0 {
+			o.HasFastOpen, o.FastOpen = true, make([]byte, 8*(b>>2&1))
+		}
 		o.SACKPermitted = t.byte()&3 != 0
 		o.HasMSS, o.MSS = true, uint16(t.u16())
 		o.HasWScale, o.WScale = t.byte()&1 != 0, t.byte()&15
@@ -117,6 +128,7 @@ func (t *tape) segment(c *Conn, pool *packet.Pool) *packet.Packet {
 	}
 	p.Transport = p.Start()
 	p.Data = p.Start() + uint16(len(b))
+	p.TOS = t.byte() & 3
 	if n > 0 {
 		if !p.AppendBytes(make([]byte, n)) {
 			panic("too long")
@@ -138,8 +150,8 @@ func runTape(t *testing.T, data []byte) {
 	flags := tp.byte()
 	cfg := Config{
 		LocalPort: 1, RemotePort: 2, ISN: tp.near(0, 1<<31, 1<<32-1), TSOffset: 0xfffffff0,
-		SACK: flags&64 != 0,
-		MSS:  88 + tp.u16(), RcvBuf: 2048 + tp.u16(), SndBuf: 2048 + tp.u16(),
+		SACK: flags&64 != 0, ECN: ECNMode(flags >> 7),
+		MSS: 88 + tp.u16(), RcvBuf: 2048 + tp.u16(), SndBuf: 2048 + tp.u16(),
 		NoDelay: flags&1 != 0, Timestamps: flags&2 != 0, WindowScaling: flags&4 != 0,
 		RcvBufMax: 1 << (11 + tp.byte()%14), Retries2: 3, SynRetries: 2,
 	}
@@ -148,9 +160,15 @@ func runTape(t *testing.T, data []byte) {
 	}
 	c.Init(&cfg, &pool, d)
 	now := time.Second
-	if flags&16 != 0 {
+	switch fast := tp.byte(); {
+	case flags&16 != 0 && fast&3 == 0:
+		c.ConnectData(now, make([]byte, 8*(fast>>2&1)), make([]byte, tp.u16()))
+	case flags&16 != 0:
 		c.Connect(now)
-	} else {
+	default:
+		if fast&3 == 0 {
+			c.AcceptFastOpen(make([]byte, 8*(fast>>2&1)), fast&8 != 0)
+		}
 		p := tp.segment(c, &pool)
 		if r := c.Listen(now, p); r != 0 {
 			pool.Drop(p, r)
@@ -218,6 +236,17 @@ func runTape(t *testing.T, data []byte) {
 				c.SetMSS(tp.u16(), now)
 			} else if b == 54 {
 				c.Abort(now)
+			} else if b == 70 {
+				c.WriteUrgent(1)
+			} else if b == 86 {
+				c.SetCork(tp.byte()&1 != 0)
+			} else if b == 102 {
+				c.SetUserTimeout(time.Duration(tp.u16()) * time.Millisecond)
+			} else if b == 118 {
+				c.SetWindowClamp(tp.u16())
+			} else if b == 134 {
+				c.ReadUrgent(false)
+				c.Mark()
 			}
 			fail("call", c.check())
 		case 7:

@@ -16,7 +16,7 @@ const tsWord = 0x0101080a
 // within both windows, then an acknowledgment if one is due and nothing has
 // carried it.
 func (c *Conn) Output(now time.Duration) {
-	if canSend.has(c.state) {
+	if canSend.has(c.state) || c.isEarly() {
 		if c.sb != nil {
 			c.resend(now)
 		} else if c.ca == caLoss {
@@ -311,6 +311,7 @@ func (c *Conn) sendSyn(now time.Duration, ack bool) {
 	c.rcvAdv = c.rcvNxt + w
 
 	p := c.pool.Get()
+	c.fastOpenOut(p, &o, ack)
 	p.Data = p.Start()
 	n := o.Len()
 	b := p.Push(wire.TCPLen + n)

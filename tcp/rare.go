@@ -26,6 +26,8 @@ type rare struct {
 	marked    bool   // mark has not been passed by the reader
 	urgent    urgentState
 	octet     byte
+
+	fast fastOpen
 }
 
 type urgentState uint8

@@ -1,6 +1,7 @@
 package tcp
 
 import (
+	"bytes"
 	"encoding/binary"
 	"math"
 	"syscall"
@@ -126,7 +127,7 @@ func (c *Conn) predicted(now time.Duration, h wire.TCP, p *packet.Packet, n uint
 
 // Listen takes the SYN that a listener was sent: this fresh connection goes to
 // SYN-RECEIVED and answers it (RFC 9293 §3.10.7.2). Data on the SYN is left to
-// be sent again, as by Linux without Fast Open. If the reason is not 0 the
+// be sent again, as by Linux, unless [Conn.AcceptFastOpen] has said otherwise. If the reason is not 0 the
 // caller still owns p, and nothing has happened; a segment with ACK is owed a
 // reset (see [Reset]).
 func (c *Conn) Listen(now time.Duration, syn *packet.Packet) packet.Reason {
@@ -143,8 +144,10 @@ func (c *Conn) Listen(now time.Duration, syn *packet.Packet) packet.Reason {
 	c.sndNxt = c.iss + 1
 	c.ecnSynIn(h.Flags())
 	c.synIn(now, h.Seq(), h.Window(), &o)
+	if !c.fastOpenIn(now, syn) {
+		c.pool.Free(syn)
+	}
 	c.sendSyn(now, true)
-	c.pool.Free(syn)
 	return packet.NotDropped
 }
 
@@ -184,6 +187,18 @@ func (c *Conn) established(now time.Duration) {
 	if c.synLost && c.srtt == 0 {
 		c.rto = micros(rtoAfterSyn)
 	}
+	if c.sndUna != c.sndNxt {
+		c.rearm(now) // data that was early
+	}
+	if c.rare == nil || !c.rare.fast.early {
+		c.begin(now)
+	}
+	c.events |= EventEstablished
+	c.armKeepAlive(now)
+}
+
+// begin makes ready for data to flow.
+func (c *Conn) begin(now time.Duration) {
 	window := cc.InitialWindow(int(c.mss))
 	if c.synLost {
 		window = int(c.mss) // RFC 5681 §3.1
@@ -192,14 +207,12 @@ func (c *Conn) established(now time.Duration) {
 	c.cwnd = uint32(c.cc.Cwnd())
 	c.nxtCur = c.q.first()
 	c.snd.since, c.rcv.since = sizerTick(now), sizerTick(now)
-	c.events |= EventEstablished
-	c.armKeepAlive(now)
 }
 
 // synSentIn is SYN-SENT (RFC 9293 §3.10.7.3).
 func (c *Conn) synSentIn(now time.Duration, p *packet.Packet, s *segment, o *wire.TCPOptions) packet.Reason {
 	// First, check the ACK bit.
-	if s.flags.Has(wire.TCPAck) && s.ack != c.sndNxt {
+	if s.flags.Has(wire.TCPAck) && s.ack-c.sndNxt > c.synDataSent() {
 		if !s.flags.Has(wire.TCPRst) {
 			c.sendReset(now, s.ack, false)
 		}
@@ -220,6 +233,9 @@ func (c *Conn) synSentIn(now time.Duration, p *packet.Packet, s *segment, o *wir
 	}
 	c.ecnSynIn(s.flags)
 	c.synIn(now, s.seq, s.wnd, o)
+	if o.HasFastOpen && len(o.FastOpen) > 0 && c.rare != nil && c.rare.fast.ask {
+		c.rare.fast.given = bytes.Clone(o.FastOpen)
+	}
 	if s.flags.Has(wire.TCPAck) {
 		c.synAcked(now, s)
 		c.ackNow = true
@@ -237,13 +253,16 @@ func (c *Conn) synSentIn(now time.Duration, p *packet.Packet, s *segment, o *wir
 
 // synAcked takes the acknowledgment of our SYN.
 func (c *Conn) synAcked(now time.Duration, s *segment) {
-	if c.timing {
+	if c.timing && le(c.rttSeq, s.ack) {
 		c.timing = false
 		c.sample(now - c.rttAt)
 	} else if s.hasTS && c.ts {
 		c.sampleTS(now, s.tsEcr)
 	}
 	c.sndUna = c.iss + 1
+	if gt(s.ack, c.sndNxt) {
+		c.synDataAcked(s.ack)
+	}
 	c.sndWl2 = s.ack
 	c.established(now)
 }
@@ -420,7 +439,7 @@ func (c *Conn) answerOld(now time.Duration, s *segment) {
 // checkAck is the fifth step.
 func (c *Conn) checkAck(now time.Duration, s *segment) packet.Reason {
 	if c.state == StateSynReceived {
-		if s.ack != c.iss+1 {
+		if s.ack-(c.iss+1) > max(c.sndNxt-(c.iss+1), c.synDataSent()) {
 			c.sendReset(now, s.ack, false)
 			return packet.ReasonTCPSynAckAck
 		}
@@ -428,7 +447,9 @@ func (c *Conn) checkAck(now time.Duration, s *segment) packet.Reason {
 		c.sndWnd = uint32(s.wnd) << c.sndScale
 		c.maxWnd = max(c.maxWnd, c.sndWnd)
 		c.sndWl1 = s.seq
-		return 0
+		if s.ack == c.sndUna {
+			return 0
+		}
 	}
 	// RFC 5961 §5.2.
 	if gt(s.ack, c.sndNxt) {

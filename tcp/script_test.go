@@ -311,7 +311,7 @@ func (s *script) inject(f []string) error {
 	p.Data = p.Start() + uint16(wire.TCPLen+n)
 	body := make([]byte, sp.end-sp.seq)
 	for i := range body {
-		body[i] = pattern(2, int(sp.seq)-1+i)
+		body[i] = pattern(2, first(sp.flags, sp.seq)+i)
 	}
 	p.AppendBytes(body)
 	if sp.ecn > 0 {
@@ -439,7 +439,7 @@ func (s *script) expect(f []string) error {
 	}
 	body := o.p.Bytes()[h.HeaderLen():]
 	for i, v := range body {
-		if want := pattern(1, int(seq)-1+i); v != want {
+		if want := pattern(1, first(h.Flags(), seq)+i); v != want {
 			return fmt.Errorf("payload byte %d of the segment is %#x, not %#x", i, v, want)
 		}
 	}
@@ -447,6 +447,14 @@ func (s *script) expect(f []string) error {
 		return fmt.Errorf("segment's facts are wrong: %+v", o.p.Proto)
 	}
 	return nil
+}
+
+// first is the index of a segment's first byte in the stream.
+func first(flags wire.TCPFlags, seq uint32) int {
+	if flags.Has(wire.TCPSyn) {
+		return int(seq)
+	}
+	return int(seq) - 1
 }
 
 // blocks reports whether a segment has the SACK blocks that want mentions, if
@@ -489,6 +497,24 @@ func (s *script) call(name string, f []string) error {
 	switch name {
 	case "connect":
 		c.Connect(s.now)
+	case "connect-data": // the cookie, or ask; bytes
+		cookie, _ := hex.DecodeString(strings.TrimPrefix(f[0], "ask"))
+		b := make([]byte, arg(1))
+		for i := range b {
+			b[i] = pattern(1, s.wrote+i)
+		}
+		s.wrote += c.ConnectData(s.now, cookie, b)
+	case "fastopen": // the cookie to give, or none; whether the SYN's is good
+		cookie, _ := hex.DecodeString(strings.TrimPrefix(f[0], "none"))
+		c.AcceptFastOpen(cookie, arg(1) != 0)
+	case "cookie":
+		if got := fmt.Sprintf("%x", c.CookieGiven()); got != strings.TrimPrefix(f[0], "none") {
+			return fmt.Errorf("the peer gave the cookie %q", got)
+		}
+	case "syndata":
+		if got := fmt.Sprint(c.SynData()); got != f[0] {
+			return fmt.Errorf("SynData is %s", got)
+		}
 	case "listen":
 		s.listen = true
 	case "accept": // a whole passive handshake over 10 ms: MSS and window of the peer
