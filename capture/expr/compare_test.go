@@ -248,8 +248,8 @@ func TestTcpdump(t *testing.T) {
 	for i := time.Now().YearDay() % step; i < len(list); i += step {
 		k := list[i]
 		ours, err := Compile(k.expr, config(k.link, false))
-		if err != nil || differ(k) {
-			continue
+		if err != nil || differ(k) || k.link == LOOP || k.link == ENC {
+			continue // of the numbers for IPv6, libpcap takes Linux's for none in a file of BSD's
 		}
 		if files[k.link] == "" {
 			files[k.link] = filepath.Join(t.TempDir(), "packets.pcap")

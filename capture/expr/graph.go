@@ -166,8 +166,19 @@ func (r *regs) meet(s *regs) *regs {
 	return &m
 }
 
-// A label is a place in the code.
-type label struct{ at int }
+// A label is a place in the code, or another name of one.
+type label struct {
+	at      int
+	instead *label
+}
+
+// place is the label that l stands for.
+func (l *label) place() *label {
+	for l.instead != nil {
+		l = l.instead
+	}
+	return l
+}
 
 // A line is an instruction and where it jumps.
 type line struct {
@@ -176,6 +187,7 @@ type line struct {
 	// longT and longF say that the distance is too long for a conditional
 	// jump, which then jumps to an unconditional one right behind it.
 	longT, longF bool
+	gone         bool // the same code stands further on
 }
 
 var errTooComplex = errors.New("the arithmetic is too complex: more scratch memory is needed than there is")
@@ -212,7 +224,9 @@ func (gr *graph) emit() (bpf.Program, error) {
 		}
 	}
 	gr.root.entry = new(regs)
+	starts := make([]int, len(blocks)+1)
 	for i, b := range blocks {
+		starts[i] = len(e.lines)
 		e.mark(b.label)
 		e.now = *b.entry
 		switch b.kind {
@@ -247,7 +261,37 @@ func (gr *graph) emit() (bpf.Program, error) {
 	if e.err != nil {
 		return nil, e.err
 	}
+	starts[len(blocks)] = len(e.lines)
+	e.merge(blocks, starts)
 	return e.resolve()
+}
+
+// merge leaves out blocks whose code stands once more further on. They may test
+// other values than those there, if these are in the same register.
+func (e *emitter) merge(blocks []*block, starts []int) {
+	same := map[string]*label{}
+	for i := len(blocks) - 1; i >= 0; i-- {
+		lines := e.lines[starts[i]:starts[i+1]]
+		if blocks[i].kind != bTest {
+			continue
+		}
+		var key []byte
+		for _, l := range lines {
+			key = fmt.Appendf(key, "%x %x ", l.ins.Op, l.ins.K)
+		}
+		jump := lines[len(lines)-1]
+		key = fmt.Appendf(key, "%p %p", jump.t.place(), jump.f.place())
+		other := same[string(key)]
+		falls := i > 0 && e.lines[starts[i]-1].t == nil // from the block before
+		if other == nil || falls {
+			same[string(key)] = blocks[i].label
+			continue
+		}
+		blocks[i].label.instead = other
+		for j := range lines {
+			lines[j].gone = true
+		}
+	}
 }
 
 func (e *emitter) mark(l *label) { e.marks[len(e.lines)] = append(e.marks[len(e.lines)], l) }
@@ -501,11 +545,11 @@ func (e *emitter) resolve() (bpf.Program, error) {
 		at = 0
 		for i := range e.lines {
 			l := &e.lines[i]
-			if l.f != nil {
-				if !l.longT && l.t.at-at-1 > 255 {
+			if l.f != nil && !l.gone {
+				if !l.longT && l.t.place().at-at-1 > 255 {
 					l.longT, again = true, true
 				}
-				if !l.longF && l.f.at-at-1 > 255 {
+				if !l.longF && l.f.place().at-at-1 > 255 {
 					l.longF, again = true, true
 				}
 			}
@@ -521,10 +565,11 @@ func (e *emitter) resolve() (bpf.Program, error) {
 		next := len(prog) + 1
 		ins := l.ins
 		switch {
+		case l.gone:
 		case l.t == nil:
 			prog = append(prog, ins)
 		case l.f == nil:
-			ins.K = uint32(l.t.at - next)
+			ins.K = uint32(l.t.place().at - next)
 			prog = append(prog, ins)
 		default:
 			far := func(to *label) { // the jump behind
@@ -535,15 +580,15 @@ func (e *emitter) resolve() (bpf.Program, error) {
 			p := len(prog) - 1
 			if l.longT {
 				prog[p].Jt = 0
-				far(l.t)
+				far(l.t.place())
 			} else {
-				prog[p].Jt = uint8(l.t.at - next)
+				prog[p].Jt = uint8(l.t.place().at - next)
 			}
 			if l.longF {
 				prog[p].Jf = uint8(len(prog) - next)
-				far(l.f)
+				far(l.f.place())
 			} else {
-				prog[p].Jf = uint8(l.f.at - next)
+				prog[p].Jf = uint8(l.f.place().at - next)
 			}
 		}
 	}
@@ -552,6 +597,9 @@ func (e *emitter) resolve() (bpf.Program, error) {
 
 // length is how many instructions a line becomes.
 func (l *line) length() int {
+	if l.gone {
+		return 0
+	}
 	n := 1
 	if l.longT {
 		n++
