@@ -43,7 +43,9 @@
 // tests whose outcome is known or does not matter. One makes equal blocks one.
 // One brings tests of the same value together in rows whose order is free.
 // Instructions are selected last; what A and X hold on all ways to a block is
-// not loaded again.
+// not loaded again, and code that stands twice, because what it tests is in A for
+// different reasons, is left out. The optimizer has a budget: an expression of
+// thousands of tests is optimized less, not for minutes.
 //
 // # What the optimizer may change
 //

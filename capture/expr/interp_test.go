@@ -160,36 +160,8 @@ func interpret(prog bpf.Program, p []byte, length int, m meta) (uint32, outcome)
 
 // valid reports what is wrong with a program, or "".
 func valid(prog bpf.Program) string {
-	if len(prog) == 0 || len(prog) > bpf.MaxLen {
-		return "length"
-	}
-	for pc, in := range prog {
-		next := pc + 1
-		switch in.Op & 7 {
-		case bpf.ClassLD, bpf.ClassLDX:
-			if in.Op&0xe0 == bpf.ModeMEM && in.K >= bpf.MemWords {
-				return "scratch memory"
-			}
-		case bpf.ClassST, bpf.ClassSTX:
-			if in.K >= bpf.MemWords {
-				return "scratch memory"
-			}
-		case bpf.ClassALU:
-			if op := in.Op & 0xf0; in.Op&bpf.SrcX == 0 && in.K == 0 && (op == bpf.AluDiv || op == bpf.AluMod) {
-				return "division by zero"
-			}
-		case bpf.ClassJMP:
-			if in.Op&0xf0 == bpf.JmpA {
-				if to := next + int(int32(in.K)); to < 0 || to >= len(prog) {
-					return "jump"
-				}
-			} else if next+int(in.Jt) >= len(prog) || next+int(in.Jf) >= len(prog) {
-				return "jump"
-			}
-		}
-	}
-	if prog[len(prog)-1].Op&7 != bpf.ClassRET {
-		return "end"
+	if err := prog.Validate(); err != nil {
+		return err.Error()
 	}
 	return ""
 }

@@ -126,3 +126,28 @@ func TestModern(t *testing.T) {
 		}
 	}
 }
+
+// TestModernOptimizer compares programs in modern mode with what the optimizer
+// makes of them.
+func TestModernOptimizer(t *testing.T) {
+	for i, k := range tasks(t, "testdata/expressions.txt") {
+		if i%40 != 0 && !*full {
+			continue
+		}
+		c := config(k.link, false)
+		c.Modern = true
+		plain, err := Compile(k.expr, c)
+		if err != nil {
+			continue
+		}
+		c.Optimize = true
+		short, err := Compile(k.expr, c)
+		if err != nil {
+			t.Errorf("%v: %v", k, err)
+			continue
+		}
+		if err := verdicts(k.link, plain, short, true); err != nil {
+			t.Errorf("%v: the optimized program differs: %v", k, err)
+		}
+	}
+}

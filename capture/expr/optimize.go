@@ -27,10 +27,12 @@ const (
 	threadMax = 256
 	// budgetMax bounds how much is remembered in all, and so the time for an
 	// expression of many thousand tests.
-	budgetMax = 4 << 20
+	budgetMax = 1 << 20
 	// casesMax bounds how many numbers a value may be for them to be tried one
 	// by one.
 	casesMax = 8
+	// depthOfCases bounds how far one looks ahead of tests that are not decided.
+	depthOfCases = 3
 )
 
 var anything = fact{hi: math.MaxUint32}
@@ -180,7 +182,7 @@ func (gr *graph) after(m factMap, b *block, t bool) factMap {
 		if !b.b.isConst() || !gr.asked[b.a] {
 			return m
 		}
-		gr.budget -= len(m)
+		gr.budget -= len(m) + 1
 		n := make(factMap, len(m)+1)
 		for v, f := range m {
 			n[v] = f
@@ -188,7 +190,7 @@ func (gr *graph) after(m factMap, b *block, t bool) factMap {
 		n[b.a] = m.of(b.a).with(b.rel, b.b.k, t)
 		return n
 	case bSet:
-		gr.budget -= len(m)
+		gr.budget -= len(m) + 1
 		n := make(factMap, len(m))
 		for v, f := range m {
 			if !v.uses(b.reg) {
@@ -280,7 +282,7 @@ func (gr *graph) thread() (changed bool) {
 			if to.known == nil {
 				to.known = m
 			} else {
-				gr.budget -= len(m)
+				gr.budget -= len(m) + 1
 				to.known = to.known.either(m)
 			}
 		}
@@ -331,12 +333,13 @@ func (gr *graph) dest(m factMap, b *block, depth int) *block {
 // cases is where a jump to the test b ends, if all of its outcomes lead there,
 // and b otherwise.
 func (gr *graph) cases(m factMap, b *block, depth int) *block {
-	if depth == 3 {
+	if gr.budget--; depth == depthOfCases || gr.budget < 0 {
 		return b
 	}
 	if f := m.of(b.a); b.b.isConst() && len(f.in) > 1 && len(f.in) <= casesMax {
 		var end *block
 		for _, k := range f.in {
+			gr.budget -= len(m) + 1
 			n := maps.Clone(m)
 			n[b.a] = fact{in: []uint32{k}, hi: math.MaxUint32}
 			d := gr.dest(n, b, depth+1)
