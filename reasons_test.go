@@ -50,6 +50,8 @@ ReasonEtherType        host:TestDropReasons
 ReasonARPMalformed     host:TestDropReasons
 ReasonARPSender        host:TestDropReasons
 ReasonARPNotForUs      host:TestDropReasons
+ReasonARPConflict      host:TestARPConflict
+ReasonARPGratuitous    host:TestARPSettings
 ReasonNeighborMemory   host:TestNeighborBudget
 ReasonNeighborQueue    host:TestDropNeighbors
 ReasonNeighborFailed   host:TestDropNeighbors

@@ -22,6 +22,7 @@ type config struct {
 
 	transports []*TransportBinding
 	set        Settings
+	proxies    []proxy
 	links      linkConf
 
 	advice map[int32]ifaddr.Advice // of routers, by adapter; nil if there is none

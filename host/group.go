@@ -59,6 +59,11 @@ func (ln *lane) nodeGroups() {
 			}
 		}
 	}
+	for _, x := range ln.conf.proxies {
+		if k := (group.Key{Adapter: x.adapter, Group: wire.SolicitedNode(x.ip)}); x.ip.Is6() && !slices.Contains(want, k) {
+			want = append(want, k)
+		}
+	}
 	for _, k := range ln.nodes {
 		if !slices.Contains(want, k) {
 			ln.host.groups.Leave(ln.now, k.Adapter, k.Group, (*groupSender)(ln))
@@ -70,6 +75,13 @@ func (ln *lane) nodeGroups() {
 		}
 	}
 	ln.nodes = want
+}
+
+// groupsSoon has the solicited-node groups looked at in a hold of their own.
+func (ln *lane) groupsSoon() {
+	ln.lock()
+	defer ln.unlock(nil)
+	ln.schedule(&ln.groupTimer, ln.now)
 }
 
 // membershipIn takes an IGMP or MLD message.

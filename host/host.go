@@ -223,7 +223,7 @@ func (h *Host) Adapters() []*link.Adapter {
 // AddAddress gives an adapter an address, and the host the route to the
 // address's network.
 func (h *Host) AddAddress(adapter string, p netip.Prefix) error {
-	return h.edit(func(c *config) error {
+	err := h.edit(func(c *config) error {
 		a := c.byName(adapter)
 		ip := p.Addr()
 		switch {
@@ -248,6 +248,10 @@ func (h *Host) AddAddress(adapter string, p netip.Prefix) error {
 		}
 		return nil
 	})
+	if err == nil && p.Addr().Is4() {
+		h.announce(adapter, p.Addr())
+	}
+	return err
 }
 
 // RemoveAddress takes an address from whichever adapter has it, and the route

@@ -55,7 +55,8 @@ type lane struct {
 	autoTimer     clock.Entry
 	autoChanged   bool // publish after unlocking
 	icmpLimits    icmpLimits
-	redirects     []redirect // the oldest first
+	defended      map[netip.Addr]time.Duration // our addresses that others have used, since when
+	redirects     []redirect                   // the oldest first
 	redirectTimer clock.Entry
 	unlooped      bool // what is sent to groups is not looped back
 

@@ -1,7 +1,10 @@
 package host
 
 import (
+	"fmt"
 	"net/netip"
+	"slices"
+	"time"
 
 	"github.com/towpath/towpath/ip/neigh"
 	"github.com/towpath/towpath/link"
@@ -25,15 +28,24 @@ func (ln *lane) arpIn(a *link.Adapter, p *packet.Packet) {
 		ln.drop(p, packet.ReasonARPSender)
 		return
 	}
-	at, ours := ln.conf.addrs.Local(arp.TargetIP())
-	ours = ours && at == a.Index()
-	if _, stolen := ln.conf.addrs.Local(sender); stolen {
-		ours = false // somebody else says to have our address: not to be learned
+	l, gratuitous := ln.conf.link(a), sender == arp.TargetIP()
+	if gratuitous && l.DropGratuitousARP != 0 {
+		ln.drop(p, packet.ReasonARPGratuitous)
+		return
+	}
+	ours := ln.answersARP(a, arp.TargetIP(), sender)
+	if at, stolen := ln.conf.addrs.Local(sender); stolen {
+		if !ln.ourStation(mac) {
+			ln.defend(at, a, sender)
+			ln.drop(p, packet.ReasonARPConflict)
+			return
+		}
+		ours = false // another adapter of ours on the same link
 	} else if !sender.IsUnspecified() {
 		var ready packet.List
 		ln.host.neigh.Learn(ln.now, neigh.Key{Adapter: a.Index(), IP: sender}, neigh.News{
 			MAC: mac, Solicited: ours && arp.Op() == wire.ARPReply,
-			Override: true, Create: ours && arp.Op() == wire.ARPRequest,
+			Override: true, Create: ours && arp.Op() == wire.ARPRequest || gratuitous && l.ARPAccept != 0,
 		}, &ready)
 		ln.learned(a, mac, &ready)
 	}
@@ -45,6 +57,69 @@ func (ln *lane) arpIn(a *link.Adapter, p *packet.Packet) {
 		ln.arpOut(a, wire.ARPReply, arp.TargetIP(), mac, sender)
 	}
 	ln.pool.Free(p)
+}
+
+// answersARP reports whether a question for target is answered on an adapter:
+// by its settings if target is ours, else for somebody behind us (RFC 1027).
+func (ln *lane) answersARP(a *link.Adapter, target, sender netip.Addr) bool {
+	l := ln.conf.link(a)
+	at, ours := ln.conf.addrs.Local(target)
+	var d dst
+	if !ours {
+		return ln.conf.set.Forward && target != sender && !sender.IsUnspecified() && !target.IsLoopback() &&
+			(l.ProxyARP != 0 || ln.conf.proxied(a, target)) &&
+			ln.route(&d, target, 0) == packet.NotDropped && d.out != a
+	}
+	switch {
+	case target.IsLoopback() || l.ARPIgnore > 2:
+		return false
+	case l.ARPIgnore > 0 && at != a.Index():
+		return false
+	case l.ARPIgnore == 2 && !ln.sameNetwork(target, sender):
+		return false
+	}
+	return l.ARPFilter == 0 || sender.IsUnspecified() || ln.route(&d, sender, 0) == packet.NotDropped && d.out == a
+}
+
+// sameNetwork reports whether an address is in the network of one of ours.
+func (ln *lane) sameNetwork(ours, other netip.Addr) bool {
+	for _, x := range ln.conf.addrs.All() {
+		if x.Prefix.Addr() == ours {
+			return x.Prefix.Contains(other)
+		}
+	}
+	return false
+}
+
+// ourStation reports whether a station address is that of an adapter here.
+func (ln *lane) ourStation(mac wire.MAC) bool {
+	for _, a := range ln.conf.adapters {
+		if a != nil && a.MAC() == mac {
+			return true
+		}
+	}
+	return false
+}
+
+// defendInterval is for how long an address that was defended is not defended
+// again, lest two hosts do nothing else (RFC 5227 §2.4 (b): DEFEND_INTERVAL).
+const defendInterval = 10 * time.Second
+
+// defend answers somebody who uses our IPv4 address with one announcement.
+func (ln *lane) defend(at int32, a *link.Adapter, ip netip.Addr) {
+	if at != a.Index() {
+		return
+	}
+	ln.stats.AddressConflicts++
+	last, again := ln.defended[ip]
+	if again && ln.now-last < defendInterval {
+		return
+	}
+	if ln.defended == nil {
+		ln.defended = make(map[netip.Addr]time.Duration)
+	}
+	ln.defended[ip] = ln.now // one for each address of ours at most
+	ln.arpOut(a, wire.ARPRequest, ip, wire.MAC{}, ip)
 }
 
 // arpOut sends an ARP packet.
@@ -73,7 +148,13 @@ func (ln *lane) solicit(k neigh.Key, mac wire.MAC, want netip.Addr) {
 		return
 	}
 	src := want
-	if at, ours := ln.conf.addrs.Local(src); !ours || at != k.Adapter {
+	at, ours := ln.conf.addrs.Local(src)
+	if k.IP.Is6() {
+		ours = ours && at == k.Adapter
+	} else if level := ln.conf.link(a).ARPAnnounce; level > 0 {
+		ours = ours && level == 1 && ln.sameNetwork(src, k.IP)
+	}
+	if !ours {
 		if src, ours = ln.conf.addrs.Source(k.Adapter, k.IP, k.IP); !ours {
 			src = netip.IPv4Unspecified()
 		}
@@ -147,7 +228,9 @@ func (ln *lane) solicitIn(a *link.Adapter, p *packet.Packet, ns wire.NeighborSol
 		return
 	}
 	target := ns.Target()
-	if at, ours := ln.conf.addrs.Local(target); !ours || at != a.Index() {
+	at, ours := ln.conf.addrs.Local(target)
+	ours = ours && at == a.Index()
+	if !ours && !(ln.conf.set.Forward && ln.conf.link(a).ProxyNDP != 0 && ln.conf.proxied(a, target)) {
 		ln.drop(p, packet.ReasonNDPNotForUs)
 		return
 	}
@@ -156,8 +239,8 @@ func (ln *lane) solicitIn(a *link.Adapter, p *packet.Packet, ns wire.NeighborSol
 		return
 	}
 	to, mac, flags := p.Src, wire.MAC{}, wire.NDOverride
-	if ln.optimistic(target) {
-		flags = 0 // RFC 4429 §3.3
+	if !ours || ln.optimistic(target) {
+		flags = 0 // RFC 4861 §7.2.8, RFC 4429 §3.3
 	}
 	if ln.conf.set.Forward {
 		flags |= wire.NDRouter
@@ -201,4 +284,60 @@ func (ln *lane) advertIn(a *link.Adapter, p *packet.Packet, na wire.NeighborAdve
 		ln.learned(a, mac, &ready)
 	}
 	ln.pool.Free(p)
+}
+
+// A proxy is somebody else's address for which solicitations are answered on an
+// adapter (Linux: ip neigh add proxy).
+type proxy struct {
+	adapter int32
+	ip      netip.Addr
+}
+
+func (c *config) proxied(a *link.Adapter, ip netip.Addr) bool {
+	return slices.Contains(c.proxies, proxy{a.Index(), ip})
+}
+
+// AddProxy makes a host that forwards answer solicitations on an adapter for an
+// address that is somebody's behind it: of IPv4, and of IPv6 if proxy_ndp is on
+// (RFC 1027, RFC 4861 §7.2.8).
+func (h *Host) AddProxy(adapter string, ip netip.Addr) error {
+	err := h.edit(func(c *config) error {
+		a := c.byName(adapter)
+		switch {
+		case a == nil:
+			return fmt.Errorf("proxy %v: the host %s has no adapter %q", ip, h.name, adapter)
+		case !ip.IsValid() || ip.IsMulticast() || ip.IsUnspecified() || ip.Is4In6():
+			return fmt.Errorf("proxy %v: not an address that an adapter can have", ip)
+		case c.proxied(a, ip):
+			return fmt.Errorf("proxy %v: %q has it already", ip, adapter)
+		}
+		c.proxies = append(c.proxies[:len(c.proxies):len(c.proxies)], proxy{a.Index(), ip})
+		return nil
+	})
+	h.lane.groupsSoon()
+	return err
+}
+
+// RemoveProxy undoes AddProxy.
+func (h *Host) RemoveProxy(adapter string, ip netip.Addr) error {
+	err := h.edit(func(c *config) error {
+		a := c.byName(adapter)
+		if a == nil || !c.proxied(a, ip) {
+			return fmt.Errorf("proxy %v: the host %s has none on %q", ip, h.name, adapter)
+		}
+		c.proxies = slices.DeleteFunc(slices.Clone(c.proxies), func(x proxy) bool { return x == proxy{a.Index(), ip} })
+		return nil
+	})
+	h.lane.groupsSoon()
+	return err
+}
+
+// announce tells neighbours of an IPv4 address that was added (RFC 5227 §2.3).
+func (h *Host) announce(adapter string, ip netip.Addr) {
+	ln := &h.lane
+	ln.lock()
+	defer ln.unlock(nil)
+	if a := ln.conf.byName(adapter); a != nil && !ln.closed && a.Capabilities().Medium == link.MediumEthernet && ln.conf.link(a).ARPNotify != 0 {
+		ln.arpOut(a, wire.ARPRequest, ip, wire.MAC{}, ip)
+	}
 }

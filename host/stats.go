@@ -10,6 +10,7 @@ type Stats struct {
 	SynCookiesReceived uint64 // cookies that came back
 	TimeWaitOverflow   uint64 // connections for which TIME-WAIT had no room
 	DuplicateAddresses uint64 // IPv6 addresses that turned out to be others'
+	AddressConflicts   uint64 // times that somebody else used an IPv4 address of ours
 	MemoryUsed         int64  // by sockets and their queues, in bytes
 	TCPConnections     int    // in the table now, TIME-WAIT apart
 	TCPTimeWait        int    // in TIME-WAIT now

@@ -218,6 +218,9 @@ func (h *Host) Sysctl(name string) (string, syscall.Errno) {
 	if of, s, ok := findLinkSysctl(name); ok {
 		return h.linkSysctl(of, s)
 	}
+	if of, v6, s, ok := findNeighSysctl(name); ok {
+		return h.neighSysctl(of, v6, s)
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if v, ok := h.remembered[name]; ok {
@@ -235,6 +238,9 @@ func (h *Host) SetSysctl(name, value string) syscall.Errno {
 	name, value = strings.ReplaceAll(name, "/", "."), strings.TrimSpace(value)
 	if of, s, ok := findLinkSysctl(name); ok {
 		return h.setLinkSysctl(of, s, value)
+	}
+	if of, v6, s, ok := findNeighSysctl(name); ok {
+		return h.setNeighSysctl(of, v6, s, value)
 	}
 	c, ok := findSysctl(name)
 	if !ok {

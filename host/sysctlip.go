@@ -4,6 +4,9 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
+
+	"github.com/towpath/towpath/ip/neigh"
 )
 
 // ipSysctls are the settings of IP that belong to no adapter.
@@ -84,6 +87,82 @@ func (c *linkConf) settingsOf(of string, index int32) *LinkSettings {
 		return &c.own[index]
 	}
 	return nil
+}
+
+// A neighSysctl is a parameter of neighbours by name: in net.ipv4.neigh and
+// net.ipv6.neigh, of "default" or an adapter.
+type neighSysctl struct {
+	get func(*neigh.Params) int
+	set func(*neigh.Params, int)
+	low int
+}
+
+var neighSysctls = map[string]neighSysctl{
+	"base_reachable_time_ms": neighTime(func(p *neigh.Params) *time.Duration { return &p.Reachable }, time.Millisecond),
+	"base_reachable_time":    neighTime(func(p *neigh.Params) *time.Duration { return &p.Reachable }, time.Second),
+	"retrans_time_ms":        neighTime(func(p *neigh.Params) *time.Duration { return &p.Retrans }, time.Millisecond),
+	"delay_first_probe_time": neighTime(func(p *neigh.Params) *time.Duration { return &p.Delay }, time.Second),
+	"ucast_solicit":          neighCount(func(p *neigh.Params) *int { return &p.Unicast }, 0),
+	"mcast_solicit":          neighCount(func(p *neigh.Params) *int { return &p.Multicast }, 1),
+	"unres_qlen_bytes":       neighCount(func(p *neigh.Params) *int { return &p.QueueBytes }, 0),
+}
+
+func neighTime(field func(*neigh.Params) *time.Duration, unit time.Duration) neighSysctl {
+	return neighSysctl{
+		func(p *neigh.Params) int { return int(*field(p) / unit) },
+		func(p *neigh.Params, n int) { *field(p) = time.Duration(n) * unit }, 1,
+	}
+}
+
+func neighCount(field func(*neigh.Params) *int, low int) neighSysctl {
+	return neighSysctl{
+		func(p *neigh.Params) int { return *field(p) },
+		func(p *neigh.Params, n int) { *field(p) = n }, low,
+	}
+}
+
+// findNeighSysctl finds a parameter of neighbours by its name.
+func findNeighSysctl(name string) (of string, v6 bool, s neighSysctl, ok bool) {
+	rest, found := strings.CutPrefix(name, "net.ipv4.neigh.")
+	if !found {
+		if rest, v6 = strings.CutPrefix(name, "net.ipv6.neigh."); !v6 {
+			return "", false, s, false
+		}
+	}
+	dot := strings.LastIndexByte(rest, '.')
+	if dot < 0 {
+		return "", false, s, false
+	}
+	s, ok = neighSysctls[rest[dot+1:]]
+	return rest[:dot], v6, s, ok
+}
+
+// neighSysctl reads a parameter of neighbours.
+func (h *Host) neighSysctl(of string, v6 bool, s neighSysctl) (string, syscall.Errno) {
+	index := h.conf.Load().indexOf(of)
+	if index == 0 && of != "default" {
+		return "", syscall.ENOENT
+	}
+	p := h.neigh.Params(index, v6)
+	return strconv.Itoa(s.get(&p)), 0
+}
+
+// setNeighSysctl writes a parameter of neighbours.
+func (h *Host) setNeighSysctl(of string, v6 bool, s neighSysctl, value string) syscall.Errno {
+	n, err := strconv.Atoi(value)
+	if err != nil || n < s.low || n > 1<<30 {
+		return syscall.EINVAL
+	}
+	h.mu.Lock() // no other writer between the reading and the writing
+	defer h.mu.Unlock()
+	index := h.conf.Load().indexOf(of)
+	if index == 0 && of != "default" {
+		return syscall.ENOENT
+	}
+	p := h.neigh.Params(index, v6)
+	s.set(&p, n)
+	h.neigh.SetParams(index, v6, p)
+	return 0
 }
 
 func (c *config) indexOf(name string) int32 {

@@ -45,6 +45,8 @@ const (
 	ReasonARPMalformed     // ARP that is short or not Ethernet/IPv4
 	ReasonARPSender        // ARP with a sender that cannot be one
 	ReasonARPNotForUs      // ARP for somebody else's address
+	ReasonARPConflict      // ARP by somebody else who uses an address of ours
+	ReasonARPGratuitous    // ARP announcement that is not to be listened to
 	ReasonNeighborMemory   // waiting for a neighbour, beyond the host's memory budget
 	ReasonNeighborQueue    // queue of packets waiting for a neighbour full
 	ReasonNeighborFailed   // neighbour did not answer
@@ -226,6 +228,8 @@ var reasonText = [ReasonCount]string{
 	ReasonARPMalformed:        "arp malformed",
 	ReasonARPSender:           "arp sender invalid",
 	ReasonARPNotForUs:         "arp not for us",
+	ReasonARPConflict:         "arp address conflict",
+	ReasonARPGratuitous:       "arp announcement ignored",
 	ReasonNeighborMemory:      "neighbour queue beyond memory budget",
 	ReasonNeighborQueue:       "neighbour queue full",
 	ReasonNeighborFailed:      "neighbour unreachable",

@@ -148,18 +148,67 @@ func (c *Cache) SetTimes(adapter int32, reachable, retrans time.Duration) {
 	c.times[adapter] = t
 }
 
+// Params are what may be set of the neighbours of a family on an adapter
+// (Linux: net.ipv4.neigh, net.ipv6.neigh).
+type Params struct {
+	Reachable  time.Duration // for which a confirmed neighbour counts as reachable
+	Retrans    time.Duration // between solicitations
+	Delay      time.Duration // from the use of a stale entry to its first probe
+	Unicast    int           // probes of a stale entry
+	Multicast  int           // solicitations of one that is not known
+	QueueBytes int           // footprint of the packets that wait for one neighbour
+}
+
+// ParamsDefault are RFC 4861's, and Linux's.
+var ParamsDefault = Params{ReachableTime, RetransTime, DelayTime, solicitsMax, solicitsMax, queueBytes}
+
+type paramsKey struct {
+	adapter int32
+	v6      bool
+}
+
+// SetParams sets the parameters of a family on an adapter; 0 stands for the
+// adapters that have none of their own.
+func (c *Cache) SetParams(adapter int32, v6 bool, p Params) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.params == nil {
+		c.params = make(map[paramsKey]Params)
+	}
+	c.params[paramsKey{adapter, v6}] = p
+}
+
+// Params returns the parameters of a family on an adapter.
+func (c *Cache) Params(adapter int32, v6 bool) Params {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.paramsOf(paramsKey{adapter, v6})
+}
+
+func (c *Cache) paramsOf(k paramsKey) Params {
+	if p, ok := c.params[k]; ok {
+		return p
+	}
+	if p, ok := c.params[paramsKey{0, k.v6}]; ok {
+		return p
+	}
+	return ParamsDefault
+}
+
+func (c *Cache) param(k Key) Params { return c.paramsOf(paramsKey{k.Adapter, k.IP.Is6()}) }
+
 func (c *Cache) reachableTime(k Key) time.Duration {
 	if t := c.times[k.Adapter].reachable; t > 0 && k.IP.Is6() {
 		return t
 	}
-	return ReachableTime
+	return c.param(k).Reachable
 }
 
 func (c *Cache) retransTime(k Key) time.Duration {
 	if t := c.times[k.Adapter].retrans; t > 0 && k.IP.Is6() {
 		return t
 	}
-	return RetransTime
+	return c.param(k).Retrans
 }
 
 // Unknown reports whether no address is known: packets have to wait.
@@ -188,7 +237,8 @@ type Cache struct {
 	idle           int           // entries in FAILED and INCOMPLETE
 	next           time.Duration // earliest deadline, or earlier
 
-	times map[int32]times // of adapters whose routers have said
+	times  map[int32]times // of adapters whose routers have said
+	params map[paramsKey]Params
 
 	// Charge, if set, is told how many more bytes wait in queues, or fewer. It
 	// is called under the cache's lock.
@@ -334,7 +384,8 @@ func (c *Cache) Resolve(now time.Duration, e *Entry, p *packet.Packet, s Sender)
 	}
 	// INCOMPLETE: keep the newest (RFC 4861 §7.2.2, RFC 1122 §2.3.2.2).
 	var dropped packet.List
-	for e.queue.Len() >= queueMax || !e.queue.Empty() && e.waiting+p.Footprint() > queueBytes {
+	most := c.param(e.key).QueueBytes
+	for e.queue.Len() >= queueMax || !e.queue.Empty() && e.waiting+p.Footprint() > most {
 		dropped.Push(c.pop(e))
 	}
 	c.push(e, p)
@@ -373,8 +424,9 @@ func (c *Cache) charge(e *Entry, n int) {
 func (c *Cache) delay(now time.Duration, e *Entry) {
 	c.setState(e, Delay)
 	e.tries = 0
-	c.set(e, now+DelayTime)
-	e.until.Store(int64(now + DelayTime))
+	until := now + c.param(e.key).Delay
+	c.set(e, until)
+	e.until.Store(int64(until))
 }
 
 func (c *Cache) set(e *Entry, deadline time.Duration) {
@@ -506,7 +558,11 @@ func (c *Cache) Timeout(now time.Duration, s Sender) {
 		}
 		switch at.state {
 		case Incomplete, Probe, Delay:
-			if at.tries >= solicitsMax {
+			most := c.param(at.key).Unicast
+			if at.state == Incomplete {
+				most = c.param(at.key).Multicast
+			}
+			if at.tries >= most {
 				c.setState(at, Failed)
 				at.mac.Store(0)
 				c.set(at, now+failedTime)
