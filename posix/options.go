@@ -564,6 +564,10 @@ func tcpInfo(i *tcp.Info, now time.Duration) []byte {
 		b[1] = 4
 	case i.Recovery:
 		b[1] = 3
+	case i.Reduced:
+		b[1] = 2
+	case i.Disorder:
+		b[1] = 1
 	}
 	b[2], b[4] = i.Retransmits, i.Backoff
 	if i.Timestamps {
@@ -578,6 +582,9 @@ func tcpInfo(i *tcp.Info, now time.Duration) []byte {
 	if i.ECN {
 		b[5] |= 8
 	}
+	if i.SynData {
+		b[5] |= 32
+	}
 	b[6] = i.SndWScale&15 | i.RcvWScale<<4
 	us := func(d time.Duration) uint32 { return uint32(d / time.Microsecond) }
 	ago := func(at time.Duration) uint32 { return uint32(max(now-at, 0) / time.Millisecond) }
@@ -589,7 +596,7 @@ func tcpInfo(i *tcp.Info, now time.Duration) []byte {
 	}
 	put := func(at int, v uint32) { le.PutUint32(b[at:], v) }
 	put(8, us(i.RTO))
-	put(12, 40000)
+	put(12, us(i.ATO))
 	put(16, uint32(i.SndMSS))
 	put(20, uint32(i.RcvMSS))
 	put(24, segs(i.Unacked))
@@ -616,6 +623,14 @@ func tcpInfo(i *tcp.Info, now time.Duration) []byte {
 	put(140, uint32(i.SegsIn))
 	put(144, uint32(i.NotSent))
 	put(148, us(i.MinRTT))
+	put(152, uint32(i.DataSegsIn))
+	put(156, uint32(i.DataSegsOut))
+	put(196, uint32(i.AckedMarked))
+	le.PutUint64(b[200:], i.BytesOut)
+	le.PutUint64(b[208:], i.BytesRetrans)
+	put(216, uint32(i.DSACKs))
+	put(220, uint32(i.Reorders))
+	put(224, uint32(i.OutOfOrderIn))
 	put(228, uint32(i.SndWnd))
 	put(232, uint32(i.RcvWnd))
 	return b

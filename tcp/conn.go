@@ -227,6 +227,8 @@ type Conn struct {
 	// Counters.
 	bytesAcked, bytesIn uint64
 	segsOut, retransOut uint32
+	dataSegsIn          uint32
+	dataSegsOut         uint32
 
 	rare *rare // what few need
 

@@ -8,6 +8,9 @@ type Info struct {
 	Congestion   string // the controller's name
 	Recovery     bool   // fast recovery
 	Loss         bool   // recovering from a timeout
+	Disorder     bool   // duplicate acknowledgments, but no loss believed yet
+	Reduced      bool   // an ECN-Echo has been heeded in this window
+	SynData      bool   // data on a SYN was taken
 	Timestamps   bool
 	SACK         bool
 	ECN          bool
@@ -36,8 +39,17 @@ type Info struct {
 	Retrans      int // segments sent again
 	BytesAcked   uint64
 	BytesIn      uint64
-	SegsIn       int
+	BytesOut     uint64 // of data, repetitions included
+	BytesRetrans uint64
+	SegsIn       int // of a super-segment each
 	SegsOut      int
+	DataSegsIn   int
+	DataSegsOut  int
+	AckedMarked  int           // segments acknowledged with an ECN-Echo
+	DSACKs       int           // the peer got something twice
+	Reorders     int           // the network was seen to change the order
+	OutOfOrderIn int           // packets that came behind a hole
+	ATO          time.Duration // delay of acknowledgments
 	RcvMemory    int           // footprint of queued packets
 	RcvOutOfOrd  int           // packets behind a hole
 	LastDataSent time.Duration // instants, since the host clock's origin
@@ -62,6 +74,17 @@ func (c *Conn) Info() Info {
 		SegsIn: int(c.segsIn), SegsOut: int(c.segsOut),
 		RcvMemory: c.rcvMem, RcvOutOfOrd: c.ooo.Len(),
 		LastDataSent: c.lastSend, LastDataRcvd: c.lastData, LastRcvd: c.lastSeg,
+	}
+	i.Disorder = c.ca == caOpen && (c.dupAcks > 0 || c.sb != nil && c.sb.sacked > 0)
+	i.Reduced = c.ca == caOpen && c.ecn && lt(c.sndUna, c.ecnEnd)
+	i.SynData = c.SynData()
+	i.DataSegsIn, i.DataSegsOut, i.ATO = int(c.dataSegsIn), int(c.dataSegsOut), dur(c.delack)
+	i.BytesOut = c.bytesAcked + uint64(int(c.q.len)-c.Unsent())
+	if x := c.rare; x != nil {
+		i.BytesOut += x.bytesAgain
+		i.BytesRetrans = x.bytesAgain
+		i.AckedMarked, i.DSACKs = int(x.ackedMarked), int(x.dsacks)
+		i.Reorders, i.OutOfOrderIn = int(x.disorders), int(x.outOfOrder)
 	}
 	i.SACK = c.sack
 	if c.sb != nil {

@@ -213,6 +213,7 @@ func (c *Conn) sendData(now time.Duration, seq, n uint32, cur *cursor, fin bool)
 			n, fin = got, false
 		}
 		c.lastSend = now
+		c.countData(seq, n)
 		if c.sb != nil {
 			c.sb.prrOut += n
 		}
@@ -235,6 +236,20 @@ func (c *Conn) sendData(now time.Duration, seq, n uint32, cur *cursor, fin bool)
 	}
 	c.send(now, p, seq, flags)
 	return n
+}
+
+// countData counts the segments of n bytes at seq, which go as one packet.
+func (c *Conn) countData(seq, n uint32) {
+	more := uint32(0)
+	if n > uint32(c.mss) {
+		more = (n - 1) / uint32(c.mss)
+	}
+	c.dataSegsOut += 1 + more
+	c.segsOut += more
+	if seq != c.sndNxt {
+		c.retransOut += more
+		c.extra().bytesAgain += uint64(n)
+	}
 }
 
 // sendAck sends a segment without data.

@@ -28,6 +28,13 @@ type rare struct {
 	octet     byte
 
 	fast fastOpen
+
+	// Counters of what should not happen often.
+	bytesAgain  uint64
+	ackedMarked uint32 // segments acknowledged with an ECN-Echo
+	dsacks      uint32
+	disorders   uint32
+	outOfOrder  uint32 // segments that came behind a hole
 }
 
 type urgentState uint8

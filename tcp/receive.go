@@ -43,13 +43,25 @@ func (s *segment) end() uint32 {
 //
 // The caller calls Output when it has no more segments for this connection.
 func (c *Conn) Receive(now time.Duration, p *packet.Packet) packet.Reason {
-	c.segsIn++
 	h := wire.TCP(p.From(p.Transport))
 	n := uint32(p.LenFrom(p.Data))
+	c.countIn(p, n)
 	if c.predicted(now, h, p, n) {
 		return packet.NotDropped
 	}
 	return c.unpredicted(now, h, p, n)
+}
+
+// countIn counts the segments that p stands for; n is its payload.
+func (c *Conn) countIn(p *packet.Packet, n uint32) {
+	segs := uint32(1)
+	if size := uint32(p.GSO.Size); size != 0 && n > size {
+		segs = (n + size - 1) / size
+	}
+	c.segsIn += segs
+	if n > 0 {
+		c.dataSegsIn += segs
+	}
 }
 
 // unpredicted is the whole of Receive, by the book.
@@ -473,6 +485,7 @@ func (c *Conn) checkAck(now time.Duration, s *segment) packet.Reason {
 		!s.flags.Has(wire.TCPFin) && wnd == c.sndWnd
 	c.windowIn(s.seq, s.ack, wnd)
 	if c.ecn && s.flags.Has(wire.TCPEce) {
+		c.extra().ackedMarked += (s.ack - c.sndUna + uint32(c.mss) - 1) / uint32(c.mss)
 		c.ecnEchoed(now, s.ack)
 	}
 	switch {
@@ -605,6 +618,9 @@ func (c *Conn) advance(ack, flight uint32) (data uint32, limited bool) {
 	}
 	if lt(c.sndSml, ack) {
 		c.sndSml = ack
+	}
+	if c.ecn && lt(c.ecnEnd, ack) {
+		c.ecnEnd = ack
 	}
 	return data, limited
 }

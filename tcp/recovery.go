@@ -48,6 +48,7 @@ func (c *Conn) sackIn(now time.Duration, s *segment) {
 	again := c.blocksIn(now, s)
 	if b.reordered {
 		c.reordered = true
+		c.extra().disorders++
 	}
 	if n > 0 {
 		c.dupAcks = 0
@@ -117,6 +118,7 @@ func (c *Conn) blocksIn(now time.Duration, s *segment) (again bool) {
 // dupTold learns from a D-SACK that something was sent again needlessly: loss
 // is believed later from now on (RFC 8985 §6.2 step 4).
 func (c *Conn) dupTold(right uint32) {
+	c.extra().dsacks++
 	if c.probed && c.probeAgain && right == c.probeEnd {
 		return // the tail loss probe's doing
 	}

@@ -136,6 +136,7 @@ func (c *Conn) queueBehindHole(now time.Duration, p *packet.Packet, s *segment, 
 	if fin {
 		end++
 	}
+	c.extra().outOfOrder++
 	isNew := c.insert(p, s.seq, s.n, fin)
 	if !isNew {
 		c.reportDup(s.seq, end)

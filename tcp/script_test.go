@@ -7,6 +7,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strconv"
 	"strings"
 	"syscall"
@@ -653,6 +654,18 @@ func (s *script) call(name string, f []string) error {
 	case "atmark":
 		if got := fmt.Sprint(c.AtMark()); got != f[0] {
 			return fmt.Errorf("AtMark is %s", got)
+		}
+	case "info": // NAME=NUMBER of Info's fields
+		v := reflect.ValueOf(c.Info())
+		for _, kv := range f {
+			name, want, _ := strings.Cut(kv, "=")
+			field := v.FieldByName(name)
+			if !field.IsValid() {
+				return fmt.Errorf("Info has no %s", name)
+			}
+			if got := fmt.Sprint(field); got != want {
+				return fmt.Errorf("Info's %s is %s", name, got)
+			}
 		}
 	case "keepalive": // IDLE INTERVAL COUNT
 		c.SetKeepAlive(s.now, time.Duration(arg(0))*time.Second, time.Duration(arg(1))*time.Second, arg(2))

@@ -286,7 +286,7 @@ func (e *simEnd) receive(p *packet.Packet) error {
 			e.listen = false
 		}
 	} else if w.byTheBook {
-		e.c.segsIn++
+		e.c.countIn(p, uint32(p.LenFrom(p.Data)))
 		r = e.c.unpredicted(w.now, wire.TCP(p.From(p.Transport)), p, uint32(p.LenFrom(p.Data)))
 	} else {
 		r = e.c.Receive(w.now, p)
