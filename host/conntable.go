@@ -17,6 +17,8 @@ type connEntry struct {
 	hash uint32
 	sock *tcpSocket
 	wait *timeWait
+
+	shares bool // sockets that allow it may bind to the local port (Linux: SO_REUSEADDR)
 }
 
 // connTable finds connections by their four addresses: a hash table with

@@ -268,7 +268,7 @@ func (ln *lane) connect(to netip.AddrPort, face *Socket) (*tcpSocket, syscall.Er
 	}
 	var d dst
 	var from netip.Addr
-	if face != nil && face.bind.port != 0 && !face.bind.addr.IsUnspecified() {
+	if face != nil && face.bind.addr.IsValid() && !face.bind.addr.IsUnspecified() {
 		if from = face.bind.addr; from.Is4() != ip.Is4() {
 			return nil, syscall.EAFNOSUPPORT
 		}

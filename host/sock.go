@@ -26,17 +26,31 @@ type Socket struct {
 	proto wire.Proto
 
 	// Guarded by lane.mu.
-	opt      sockOptions
-	bind     binding // valid if bound: its port is not 0
-	explicit bool    // bound by Bind, and so for good
-	conn     *tcpSocket
-	listen   *tcpListener
-	udp      *udpSocket
-	refused  bool // the last attempt to connect failed; conn is its remains
-	err      syscall.Errno
-	closed   bool
-	watches  socket.Watches
+	opt                sockOptions
+	state              sockState // of a stream
+	bind               binding   // bound: its port is not 0
+	lockAddr           bool      // the address was asked for, and stays (Linux: SOCK_BINDADDR_LOCK)
+	lockPort           bool      // so with the port (Linux: SOCK_BINDPORT_LOCK)
+	name               netip.AddrPort
+	conn               *tcpSocket
+	listen             *tcpListener
+	udp                *udpSocket
+	rdClosed, wrClosed bool // shut down while there was no connection
+	err                syscall.Errno
+	closed             bool
+	watches            socket.Watches
 }
+
+// A sockState is what a stream socket's calls have made of it, whatever its
+// connection has come to since (Linux: socket_state).
+type sockState uint8
+
+const (
+	sockUnconnected   sockState = iota
+	sockConnecting              // Connect has said EINPROGRESS, and nothing else yet
+	sockConnected               // accepted, or Connect has said so
+	sockDisconnecting           // shut down while connecting: good for nothing
+)
 
 // sockOptions are what is set before there is something to set it on.
 type sockOptions struct {
@@ -120,6 +134,7 @@ func (h *Host) Socket(family int, t SockType, proto int) (*Socket, syscall.Errno
 	if s.ln.closed {
 		return nil, syscall.ENETDOWN
 	}
+	s.name = netip.AddrPortFrom(s.any(), 0)
 	s.ln.sockets[s] = struct{}{}
 	return s, 0
 }
@@ -230,18 +245,11 @@ func (s *Socket) any() netip.Addr {
 }
 
 // LocalName is the local address; of a socket that is not bound, the
-// unspecified one (getsockname).
+// unspecified one, and the last port it had (getsockname).
 func (s *Socket) LocalName() (a netip.AddrPort, e syscall.Errno) {
 	e = s.hold(func(*lane) syscall.Errno {
-		switch {
-		case s.udp != nil:
+		if a = s.name; s.udp != nil {
 			a = s.udp.local
-		case s.conn != nil && !s.refused:
-			a = s.conn.local()
-		case s.bind.port != 0:
-			a = netip.AddrPortFrom(s.bind.addr, s.bind.port)
-		default:
-			a = netip.AddrPortFrom(s.any(), 0)
 		}
 		return 0
 	})
@@ -281,14 +289,43 @@ func (s *Socket) Bind(a netip.AddrPort) syscall.Errno {
 		if s.udp != nil {
 			return s.bindDatagram(ln, ip, a.Port())
 		}
-		if s.bind.port != 0 || s.conn != nil {
+		if s.bind.port != 0 || s.live() {
 			return syscall.EINVAL
 		}
 		if !ip.IsUnspecified() && (!ln.bindable(ip) || ip.IsMulticast() || ip == broadcast4) {
 			return syscall.EADDRNOTAVAIL
 		}
-		return s.bindStream(ln, ip, a.Port(), true)
+		e = syscall.EADDRINUSE
+		if a.Port() == 0 || !ln.portInUse(s, ip, a.Port()) {
+			e = s.bindStream(ln, ip, a.Port())
+		}
+		if e != 0 {
+			s.name = netip.AddrPortFrom(s.any(), s.name.Port()) // as on Linux
+			return e
+		}
+		s.lockAddr, s.lockPort = s.lockAddr || !ip.IsUnspecified(), s.lockPort || a.Port() != 0
+		return 0
 	})
+}
+
+// live reports whether a stream socket is anything but closed: it listens, or
+// has a connection that is not over.
+func (s *Socket) live() bool { return s.listen != nil || s.conn != nil && !s.conn.over() }
+
+// portInUse reports whether a connection, even one in TIME-WAIT, has the
+// address and port that a stream socket wants, and they do not share it.
+func (ln *lane) portInUse(s *Socket, ip netip.Addr, port uint16) bool {
+	b := s.bindingTo(ip, port)
+	for _, e := range ln.tcp.buckets {
+		for ; e != nil; e = e.next {
+			f := &e.Tuple
+			if f.SrcPort != port || b.score(f.Src) == 0 || s.opt.ReuseAddr && e.shares {
+				continue
+			}
+			return true
+		}
+	}
+	return false
 }
 
 // bindingTo is the binding that an address and a port make.
@@ -301,7 +338,7 @@ func (s *Socket) bindingTo(ip netip.Addr, port uint16) binding {
 }
 
 // bindStream takes a port for a stream socket.
-func (s *Socket) bindStream(ln *lane, ip netip.Addr, port uint16, explicit bool) syscall.Errno {
+func (s *Socket) bindStream(ln *lane, ip netip.Addr, port uint16) syscall.Errno {
 	b := s.bindingTo(ip, port)
 	if port == 0 {
 		b.port = ln.ephemeral(func(port uint16) bool {
@@ -316,7 +353,7 @@ func (s *Socket) bindStream(ln *lane, ip netip.Addr, port uint16, explicit bool)
 	if e := ln.judgeSocket(hook.SocketBind, s.proto, netip.AddrPortFrom(ip, b.port), netip.AddrPort{}); e != 0 {
 		return e
 	}
-	s.bind, s.explicit = b, explicit
+	s.bind, s.name = b, netip.AddrPortFrom(ip, b.port)
 	ln.ports.bound[b.port] = append(ln.ports.bound[b.port], s)
 	return 0
 }
@@ -331,7 +368,17 @@ func (s *Socket) unbind(ln *lane) {
 			ln.ports.bound[s.bind.port] = rest
 		}
 	}
-	s.bind, s.explicit = binding{}, false
+	if s.bind.port = 0; !s.lockAddr {
+		s.bind = binding{}
+	}
+}
+
+// ended is told that the socket's connection is over. A port that was not asked
+// for goes with it.
+func (s *Socket) ended(ln *lane) {
+	if !s.lockPort {
+		s.unbind(ln)
+	}
 }
 
 // ---- streams
@@ -349,12 +396,15 @@ func (s *Socket) Listen(backlog int) syscall.Errno {
 			s.listen.backlog = backlog
 			return 0
 		}
-		if s.conn != nil && !s.refused {
+		if s.state != sockUnconnected {
 			return syscall.EINVAL
 		}
-		s.forget(ln)
 		if s.bind.port == 0 {
-			if e := s.bindStream(ln, s.any(), 0, false); e != 0 {
+			ip := s.any()
+			if s.bind.addr.IsValid() {
+				ip = s.bind.addr
+			}
+			if e := s.bindStream(ln, ip, 0); e != 0 {
 				return e
 			}
 		}
@@ -384,7 +434,8 @@ func (s *Socket) Accept() (c *Socket, e syscall.Errno) {
 		if conn == nil {
 			return syscall.EAGAIN
 		}
-		c = &Socket{ln: ln, six: s.six, proto: s.proto, opt: s.opt, conn: conn}
+		c = &Socket{ln: ln, six: s.six, proto: s.proto, opt: s.opt, conn: conn, state: sockConnected, lockAddr: s.lockAddr}
+		c.name, c.bind.addr = conn.local(), s.bind.addr
 		conn.face, conn.linger = c, c.opt.Linger
 		ln.sockets[c] = struct{}{}
 		return 0
@@ -400,24 +451,29 @@ func (s *Socket) Connect(a netip.AddrPort) syscall.Errno {
 		if s.udp != nil {
 			return s.connectDatagram(ln, a)
 		}
-		switch {
-		case s.listen != nil:
+		switch s.state {
+		case sockDisconnecting:
+			return syscall.EINVAL
+		case sockConnected:
 			return syscall.EISCONN
-		case s.conn != nil && s.conn.opened && !s.conn.gone:
+		case sockConnecting:
+			switch {
+			case s.conn.over(): // nobody has heard why, unless by SO_ERROR
+				e := s.takeError()
+				if e == 0 {
+					e = syscall.ECONNABORTED
+				}
+				s.state = sockUnconnected
+				s.disconnect(ln)
+				return e
+			case !s.conn.opened:
+				return syscall.EALREADY
+			}
+			s.state = sockConnected
+			return 0
+		}
+		if s.live() {
 			return syscall.EISCONN
-		case s.conn != nil && !s.conn.opened && !s.conn.gone && s.conn.conn.State() != tcp.StateClosed:
-			return syscall.EALREADY
-		case s.conn != nil && !s.refused:
-			if s.conn.opened {
-				return syscall.EISCONN
-			}
-			// The attempt has failed, and nobody has heard why.
-			e := s.takeError()
-			s.refused = true
-			if e == 0 {
-				e = syscall.ECONNABORTED
-			}
-			return e
 		}
 		ip, e := s.family(a.Addr())
 		if e != 0 {
@@ -433,8 +489,10 @@ func (s *Socket) Connect(a netip.AddrPort) syscall.Errno {
 		if e != 0 {
 			return e
 		}
-		s.conn, s.refused = conn, false
+		s.conn, s.state, s.name = conn, sockConnecting, conn.local()
+		s.err = 0
 		conn.face, conn.linger = s, s.opt.Linger
+		conn.rdClosed, conn.wrClosed = s.rdClosed, s.wrClosed
 		return syscall.EINPROGRESS
 	})
 }
@@ -444,32 +502,41 @@ func (s *Socket) Connect(a netip.AddrPort) syscall.Errno {
 func (s *Socket) Disconnect() syscall.Errno {
 	return s.hold(func(ln *lane) syscall.Errno {
 		if s.udp != nil {
-			s.udp.disconnect(ln, s.explicit)
+			s.udp.disconnect(ln, s.lockPort)
 			return 0
 		}
-		ended := s.conn != nil && !s.conn.gone
-		s.stop(ln)
-		if s.err = 0; ended {
-			s.err = syscall.ECONNRESET // as Linux says
-		}
-		if !s.explicit {
-			s.unbind(ln)
-		}
+		s.state = sockUnconnected
+		s.disconnect(ln)
 		return 0
 	})
 }
 
-// stop ends what the socket does: listening or a connection.
-func (s *Socket) stop(ln *lane) {
+// disconnect makes a stream socket what it was before it listened or connected.
+// Its pending error stays (Linux: tcp_disconnect).
+func (s *Socket) disconnect(ln *lane) {
 	if s.listen != nil {
 		s.listen.closeLocked(ln)
 		s.listen = nil
 	}
 	if c := s.conn; c != nil {
+		switch st := c.conn.State(); {
+		case c.over():
+			if e := s.takeError(); e != 0 {
+				s.err = e
+			}
+		case st != tcp.StateLastAck && st != tcp.StateClosing || c.conn.Unsent() > 0:
+			s.err = syscall.ECONNRESET
+		}
 		c.detached = true
 		c.abort(ln)
 		s.forget(ln)
 	}
+	s.rdClosed, s.wrClosed = false, false
+	s.ended(ln)
+	if !s.lockAddr {
+		s.name = netip.AddrPortFrom(s.any(), s.name.Port())
+	}
+	s.tell(socket.EventIn | socket.EventOut | socket.EventErr | socket.EventHup)
 }
 
 // forget lets go of a connection that is over.
@@ -482,7 +549,7 @@ func (s *Socket) forget(ln *lane) {
 			c.conn.FreeBuffers()
 		}
 		c.purge()
-		s.conn, s.refused = nil, false
+		s.conn = nil
 	}
 }
 
@@ -534,26 +601,35 @@ func (s *Socket) Ready() (ev socket.Events) {
 }
 
 func (s *Socket) ready(ln *lane) (ev socket.Events) {
+	if s.listen != nil {
+		if s.listen.first != nil {
+			ev |= socket.EventIn
+		}
+		return ev
+	}
 	if s.hasError() {
 		ev |= socket.EventErr
 	}
 	switch c := s.conn; {
 	case s.udp != nil:
 		return ev | s.udp.ready()
-	case s.listen != nil:
-		if s.listen.first != nil {
-			ev |= socket.EventIn
-		}
-	case c == nil || s.refused:
+	case c == nil:
 		ev |= socket.EventOut | socket.EventHup
+		if s.rdClosed {
+			ev |= socket.EventIn | socket.EventRdHup
+		}
 	default:
-		over := c.gone || c.conn.State() == tcp.StateClosed
-		eof := c.rdClosed || c.conn.EOF() || over
+		over := c.over()
+		rd := over || c.rdClosed || c.conn.EOF() || c.conn.FINReceived()
+		wr := over || c.wrClosed || c.conn.FINQueued()
+		if rd {
+			ev |= socket.EventIn | socket.EventRdHup
+		}
+		if rd && wr {
+			ev |= socket.EventHup
+		}
 		if !c.opened && !over {
 			return ev
-		}
-		if eof {
-			ev |= socket.EventIn | socket.EventRdHup
 		}
 		n := c.left + c.conn.Readable()
 		if c.conn.AtMark() && !s.opt.OOBInline {
@@ -565,13 +641,7 @@ func (s *Socket) ready(ln *lane) (ev socket.Events) {
 		if c.conn.UrgentReady() {
 			ev |= socket.EventPri
 		}
-		if over || c.conn.FINReceived() && (c.wrClosed || c.conn.FINQueued()) {
-			ev |= socket.EventHup
-		}
-		if c.conn.FINReceived() {
-			ev |= socket.EventIn | socket.EventRdHup
-		}
-		if over || c.wrClosed || c.conn.Space() >= c.conn.SndBuf()/3 && (s.opt.NotSentLowat == 0 || c.conn.Unsent() < s.opt.NotSentLowat) {
+		if wr || c.conn.Space() >= c.conn.SndBuf()/3 && (s.opt.NotSentLowat == 0 || c.conn.Unsent() < s.opt.NotSentLowat) {
 			ev |= socket.EventOut
 		}
 	}
@@ -596,7 +666,7 @@ func (s *Socket) sendStream(ln *lane, b []byte, flags int) (int, syscall.Errno) 
 		return 0, syscall.EPIPE
 	case s.hasError():
 		return 0, s.takeError()
-	case c.wrClosed || c.gone || c.conn.State() == tcp.StateClosed:
+	case c.wrClosed || c.over():
 		return 0, syscall.EPIPE
 	case !c.opened:
 		return 0, syscall.EAGAIN
@@ -618,8 +688,11 @@ func (s *Socket) sendStream(ln *lane, b []byte, flags int) (int, syscall.Errno) 
 // recvStream reads bytes.
 func (s *Socket) recvStream(ln *lane, b []byte, flags int) (int, syscall.Errno) {
 	c := s.conn
-	if s.listen != nil || c == nil {
-		if e := s.takeError(); e != 0 {
+	switch {
+	case s.listen != nil:
+		return 0, syscall.ENOTCONN
+	case c == nil:
+		if e := s.takeError(); e != 0 || s.rdClosed {
 			return 0, e
 		}
 		return 0, syscall.ENOTCONN
@@ -632,12 +705,7 @@ func (s *Socket) recvStream(ln *lane, b []byte, flags int) (int, syscall.Errno) 
 		return s.take(ln, c, b[:min(len(b), have)], flags), 0
 	case s.hasError():
 		return 0, s.takeError()
-	case c.rdClosed || c.conn.EOF() || c.conn.FINReceived():
-		return 0, 0
-	case c.gone || c.conn.State() == tcp.StateClosed:
-		if !c.opened {
-			return 0, syscall.ENOTCONN
-		}
+	case c.rdClosed || c.conn.EOF() || c.conn.FINReceived() || c.over():
 		return 0, 0
 	}
 	return 0, syscall.EAGAIN
@@ -791,26 +859,34 @@ func (s *Socket) Shutdown(how int) syscall.Errno {
 			return s.udp.shutdown(ln, how)
 		}
 		c := s.conn
+		if s.state == sockConnecting {
+			if s.state = sockDisconnecting; c.opened && !c.over() {
+				s.state = sockConnected
+			}
+		}
 		switch {
 		case s.listen != nil:
 			if how != ShutWr {
-				s.stop(ln)
-				s.tell(socket.EventIn | socket.EventHup)
+				s.state = sockUnconnected
+				s.disconnect(ln)
 			}
 			return 0
-		case c == nil || c.gone && !c.opened:
-			return syscall.ENOTCONN
-		case c.gone || c.conn.State() == tcp.StateClosed:
+		case c == nil:
+			s.rdClosed, s.wrClosed = s.rdClosed || how != ShutWr, s.wrClosed || how != ShutRd
+			s.tell(socket.EventIn | socket.EventOut | socket.EventRdHup)
+			return syscall.ENOTCONN // though it has been done, as on Linux
+		case c.over():
 			return syscall.ENOTCONN
 		case !c.opened:
-			s.stop(ln)
+			s.state = sockUnconnected
+			s.disconnect(ln)
 			return 0
 		}
 		if how != ShutWr {
 			c.rdClosed = true
 			ln.wake(c.rd.Wake())
 		}
-		if how != ShutRd && !c.wrClosed {
+		if how != ShutRd && !c.conn.FINQueued() {
 			c.wrClosed = true
 			ln.wake(c.wr.Wake())
 			c.conn.Shutdown(ln.now)
@@ -970,7 +1046,7 @@ func (s *Socket) apply(ln *lane, was *sockOptions) {
 	if c == nil {
 		return
 	}
-	c.linger, c.ttl, c.tos = o.Linger, o.TTL, o.TOS
+	c.linger, c.ttl, c.tos, c.entry.shares = o.Linger, o.TTL, o.TOS, o.ReuseAddr
 	if o.NoDelay != was.NoDelay {
 		c.conn.SetNoDelay(o.NoDelay)
 	}

@@ -46,7 +46,7 @@ func (s *Socket) bindDatagram(ln *lane, ip netip.Addr, port uint16) syscall.Errn
 	if e := u.take(ln, &b); e != 0 {
 		return e
 	}
-	s.explicit = true
+	s.lockPort = true
 	return 0
 }
 
@@ -158,13 +158,13 @@ func (s *Socket) sendDatagram(b []byte, to netip.AddrPort, info *PacketInfo) (in
 			return syscall.EMSGSIZE
 		case to.IsValid() && to.Port() == 0 && s.proto == wire.ProtoUDP:
 			return syscall.EINVAL
+		case !to.IsValid() && !u.remote.IsValid():
+			return syscall.EDESTADDRREQ
 		case u.wrClosed:
 			if e := u.takeError(); e != 0 {
 				return e
 			}
 			return syscall.EPIPE
-		case !to.IsValid() && !u.remote.IsValid():
-			return syscall.EDESTADDRREQ
 		}
 		if !to.IsValid() {
 			to = u.remote

@@ -126,7 +126,7 @@ func (ln *lane) newSocket(local, remote netip.AddrPort, way dst) *tcpSocket {
 	s := &tcpSocket{lane: ln, way: way, linger: -1}
 	ln.host.mem.add(tcpSocketCost)
 	s.conn.Owner = s
-	s.entry.sock = s
+	s.entry.sock, s.entry.shares = s, true
 	ln.tcp.insert(&s.entry, local.Addr(), remote.Addr(), local.Port(), remote.Port())
 	s.timer.Fire = s.timeout
 	return s
@@ -144,6 +144,7 @@ func (s *tcpSocket) initConn(isn uint32, set bool, opt *sockOptions) {
 	cfg := s.config(isn, set, opt)
 	if opt != nil {
 		s.ttl, s.tos, s.linger = opt.TTL, opt.TOS, opt.Linger
+		s.entry.shares = opt.ReuseAddr
 	}
 	s.conn.Init(&cfg, &s.lane.pool, s)
 	if opt != nil {
@@ -375,10 +376,16 @@ func (s *tcpSocket) leave(ln *lane) {
 	if s.detached {
 		s.conn.FreeBuffers()
 	}
+	if s.face != nil {
+		s.face.ended(ln)
+	}
 	s.charge(ln)
 	ln.wake(s.rd.Wake())
 	ln.wake(s.wr.Wake())
 }
+
+// over reports whether the connection has ended, as far as a program can see.
+func (s *tcpSocket) over() bool { return s.gone || s.conn.State() == tcp.StateClosed }
 
 // abort resets the connection.
 func (s *tcpSocket) abort(ln *lane) {

@@ -34,7 +34,7 @@ func (ln *lane) keepTimeWait(s *tcpSocket, tw tcp.TimeWait) {
 		return
 	}
 	w := &timeWait{TimeWait: tw}
-	w.entry.wait = w
+	w.entry.wait, w.entry.shares = w, s.entry.shares
 	f := &s.entry.Tuple
 	ln.tcp.insert(&w.entry, f.Src, f.Dst, f.SrcPort, f.DstPort)
 	t.n++

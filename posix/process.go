@@ -364,13 +364,8 @@ func (p *Process) Connect(fd int, a Addr) syscall.Errno {
 	f.sock.Watch(&w.watch)
 	defer f.sock.Unwatch(&w.watch)
 	for {
-		if _, e := f.sock.PeerName(); e == 0 {
-			return 0
-		}
-		if f.sock.Ready()&(socket.EventErr|socket.EventHup) != 0 {
-			if e := f.sock.Connect(a.AddrPort); e != syscall.EALREADY && e != syscall.EISCONN && e != syscall.EINPROGRESS {
-				return e
-			}
+		if e := f.sock.Connect(a.AddrPort); e != syscall.EALREADY {
+			return e
 		}
 		if !w.sleep() {
 			return syscall.EINPROGRESS
