@@ -673,6 +673,7 @@ func FuzzCompile(f *testing.F) {
 			f.Add(k.expr, uint16(k.link), uint8(i))
 		}
 	}
+	f.Add("iso proto 0", uint16(132), uint8(0)) // whose network layer is nowhere
 	f.Add("((((", uint16(1), uint8(0))
 	f.Add("ip[ip[ip[ip[0]]]] = -1", uint16(127), uint8(3))
 	packets := []frame{nil, {1}, frames(EN10MB)[0], frames(IEEE802_11_RADIO)[20]}

@@ -65,7 +65,7 @@ var juniper = map[wire.LinkType]uint32{
 }
 
 // far is an offset at which no packet has bytes.
-const far = 0xfffffffe
+const far = 0x7fffff00
 
 // An offset is a place in the packet: k, and the value of reg unless it is nil.
 type offset struct {
