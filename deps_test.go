@@ -32,6 +32,7 @@ capture/bpf:
 packet:           wire
 internal/sys:     golang.org/x/sys
 internal/sys/vnet: packet wire golang.org/x/sys
+internal/unotify: golang.org/x/sys
 
 link:             packet wire
 link/loop:        link packet
@@ -63,6 +64,7 @@ host:             clock packet wire link link/loop ip/ifaddr ip/route ip/neigh i
 ----
 posix:            clock host socket tcp
 posix/sockd:      clock host ip/route link packet posix socket golang.org/x/sys
+run:              host internal/unotify posix socket golang.org/x/net golang.org/x/sys
 
 service:          host
 service/echo:     host service
@@ -73,10 +75,10 @@ tool/ping:        host tool
 tool/sleep:       host tool
 
 lab/machine:      link link/afpacket link/tun wire internal/sys golang.org/x/sys
-lab:              capture capture/savefile clock host ip/route lab/machine link link/cable link/netem packet wire
+lab:              run capture capture/savefile clock host ip/route lab/machine link link/cable link/netem packet wire
                   service service/echo service/http tool tool/get tool/ping tool/sleep
                   github.com/goccy/go-yaml
-cmd/towpath:      lab lab/machine posix/sockd github.com/spf13/cobra
+cmd/towpath:      host lab lab/machine posix/sockd run service service/echo service/http github.com/spf13/cobra
 
 # For tests only.
 internal/testenv: golang.org/x/sys

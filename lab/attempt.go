@@ -17,6 +17,7 @@ import (
 
 	"github.com/towpath/towpath/host"
 	"github.com/towpath/towpath/lab/machine"
+	"github.com/towpath/towpath/run"
 )
 
 // attemptEnv is the environment variable that makes this program try something
@@ -33,11 +34,12 @@ const (
 var initCalled atomic.Bool
 
 // Init must be the first thing that main, or TestMain, of a program calls that
-// brings up labs with machines. It includes [machine.Init]. In the processes
+// brings up labs with machines. It includes [machine.Init] and [run.Init]. In the processes
 // that machines and their expectations are made of it never returns, everywhere
 // else it does nothing.
 func Init() {
 	machine.Init()
+	run.Init()
 	initCalled.Store(true)
 	task, ok := os.LookupEnv(attemptEnv)
 	if !ok {

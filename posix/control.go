@@ -8,6 +8,16 @@ import (
 	"github.com/towpath/towpath/host"
 )
 
+// Control is what a socket wants to be told of a datagram, for those who have
+// taken it off the socket themselves.
+func (p *Process) Control(fd int, info *host.PacketInfo) []Cmsg {
+	f, e := p.socketOf(fd)
+	if e != 0 {
+		return nil
+	}
+	return f.control(info)
+}
+
 // control are the control messages that a socket wants of a datagram.
 func (f *file) control(info *host.PacketInfo) (ctl []Cmsg) {
 	f.mu.Lock()

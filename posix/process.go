@@ -117,6 +117,16 @@ func (p *Process) socketOf(fd int) (*file, syscall.Errno) {
 	return f, e
 }
 
+// HostSocket is the socket behind a descriptor, for those who wait in ways of
+// their own.
+func (p *Process) HostSocket(fd int) (*host.Socket, syscall.Errno) {
+	f, e := p.socketOf(fd)
+	if e != 0 {
+		return nil, e
+	}
+	return f.sock, 0
+}
+
 // add gives f the descriptor fd, or the lowest free one if fd is negative.
 func (p *Process) add(fd int, f *file) (int, syscall.Errno) {
 	p.mu.Lock()

@@ -14,6 +14,7 @@ import (
 
 	"github.com/towpath/towpath/lab"
 	"github.com/towpath/towpath/lab/machine"
+	"github.com/towpath/towpath/run"
 )
 
 // A finding is what doctor says of one thing.
@@ -42,7 +43,7 @@ the programs that people use in labs. Hosts and cables need nothing of it. The
 exit status is 0 if labs with machines can run.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			d := diagnose(machine.Probe(), exec.LookPath)
+			d := diagnose(machine.Probe(), run.Probe(), exec.LookPath)
 			if asJSON {
 				if err := printJSON(c.OutOrStdout(), d); err != nil {
 					return err
@@ -69,8 +70,8 @@ var remedies = map[string]string{
 	"own /proc":               "in a container, run it with --security-opt systempaths=unconfined",
 }
 
-// programs are those that labs like to run, and the Debian packages with them.
-var programs = []struct{ name, pkg, use string }{
+// tools are programs that labs like to run, and the Debian packages with them.
+var tools = []struct{ name, pkg, use string }{
 	{"tcpdump", "tcpdump", "reads captures"},
 	{"curl", "curl", "fetches on machines"},
 	{"ping", "iputils-ping", "pings on machines"},
@@ -78,8 +79,9 @@ var programs = []struct{ name, pkg, use string }{
 	{"ip", "iproute2", "shows a machine's addresses and routes"},
 }
 
-// diagnose puts findings together.
-func diagnose(checks []machine.Check, lookPath func(string) (string, error)) *diagnosis {
+// diagnose puts findings together; programs is what keeps them from running on
+// hosts.
+func diagnose(checks []machine.Check, programs error, lookPath func(string) (string, error)) *diagnosis {
 	d := &diagnosis{}
 	d.Why, d.Machines = lab.MachinesAllowed(checks)
 	for i, c := range checks {
@@ -89,8 +91,8 @@ func diagnose(checks []machine.Check, lookPath func(string) (string, error)) *di
 		}
 		d.Findings = append(d.Findings, f)
 	}
-	d.Findings = append(d.Findings, notify(setting("/proc/sys/kernel/seccomp/actions_avail")))
-	for _, p := range programs {
+	d.Findings = append(d.Findings, programsOnHosts(programs))
+	for _, p := range tools {
 		f := finding{Name: p.name, Detail: p.use}
 		if path, err := lookPath(p.name); err == nil {
 			f.OK, f.Detail = true, path
@@ -107,12 +109,11 @@ func diagnose(checks []machine.Check, lookPath func(string) (string, error)) *di
 	return d
 }
 
-// notify tells whether system calls can be served by another process. Nothing
-// needs that yet.
-func notify(actions string) finding {
-	f := finding{Name: "seccomp notify", OK: strings.Contains(actions, "user_notif"), Detail: "system calls can be served by another process"}
-	if !f.OK {
-		f.Detail, f.Do = "the kernel does not have it", "nothing; it is not used yet (Linux has it from 5.0 on)"
+// programsOnHosts tells whether towpath run works here.
+func programsOnHosts(err error) finding {
+	f := finding{Name: "programs on hosts", OK: err == nil, Detail: "towpath run can serve the sockets of programs"}
+	if err != nil {
+		f.Detail, f.Do = err.Error(), "what it says, or run programs on nodes of kind: machine"
 	}
 	return f
 }

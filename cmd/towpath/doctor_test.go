@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"os/exec"
 	"strings"
 	"testing"
@@ -18,7 +19,7 @@ func TestDiagnose(t *testing.T) {
 		}
 		return "", exec.ErrNotFound
 	}
-	d := diagnose(all, only)
+	d := diagnose(all, nil, only)
 	var b bytes.Buffer
 	d.print(&b)
 	for _, want := range []string{
@@ -32,11 +33,11 @@ func TestDiagnose(t *testing.T) {
 			t.Errorf("%q is not in\n%s", want, b.String())
 		}
 	}
-	d = diagnose([]machine.Check{{Name: "user namespaces", Detail: "switched off"}}, only)
+	d = diagnose([]machine.Check{{Name: "user namespaces", Detail: "switched off"}}, errors.New("no"), only)
 	if d.Machines || d.Why != "user namespaces: switched off" || d.Findings[0].Do == "" {
 		t.Errorf("diagnosis is %+v", d)
 	}
-	for _, f := range append(d.Findings, notify("kill trap")) {
+	for _, f := range d.Findings {
 		if !f.OK && f.Do == "" {
 			t.Errorf("%s: nothing to do", f.Name)
 		}

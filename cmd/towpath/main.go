@@ -16,18 +16,19 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/towpath/towpath/lab"
+	"github.com/towpath/towpath/run"
 )
 
 func main() {
-	lab.Init() // does not return in the processes of machines
+	lab.Init() // does not return in the processes of machines, nor of programs on hosts
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second Ctrl-C ends us at once
-	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+	os.Exit(execute(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 
-// run runs the command and returns the exit status: 1 if what was asked for
+// execute runs the command and returns the exit status: 1 if what was asked for
 // failed, 2 if it was asked wrongly.
-func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+func execute(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	root := &cobra.Command{
 		Use:           "towpath",
 		Short:         "A network in user space: hosts, links, captures and tools, without root",
@@ -36,7 +37,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(labCommand(), doctorCommand(), versionCommand(), sockdCommand())
+	root.AddCommand(labCommand(), doctorCommand(), versionCommand(), sockdCommand(), runCommand())
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetArgs(args)
 	root.SetOut(stdout)
@@ -44,12 +45,17 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	err := root.ExecuteContext(ctx)
 	var mistakes lab.Errors
 	var failure *failed
+	var program *run.ExitError
 	switch {
 	case err == nil:
 		return 0
 	case errors.As(err, &failure):
 		fmt.Fprintf(stderr, "towpath: %v\n", err)
 		return 1
+	case errors.As(err, &program) && program.Code < 0:
+		return 128 + int(program.Signal) // as shells say it
+	case errors.As(err, &program):
+		return program.Code
 	case errors.As(err, &mistakes):
 		fmt.Fprintln(stderr, err)
 	default:

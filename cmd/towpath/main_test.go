@@ -8,6 +8,7 @@ import (
 
 	"github.com/towpath/towpath/internal/testenv"
 	"github.com/towpath/towpath/lab"
+	"github.com/towpath/towpath/run"
 )
 
 func TestMain(m *testing.M) {
@@ -39,4 +40,13 @@ func TestStaticBinary(t *testing.T) {
 	if out, err := exec.Command(file, "version").Output(); err != nil || len(out) == 0 {
 		t.Errorf("%q, %v", out, err)
 	}
+}
+
+// TestRunScripts runs those that run programs on hosts.
+func TestRunScripts(t *testing.T) {
+	if err := run.Probe(); err != nil {
+		t.Skipf("programs cannot be run on hosts: %v", err)
+	}
+	testenv.NeedsTool(t, "curl")
+	testscript.Run(t, testscript.Params{Dir: "testdata/run"})
 }

@@ -1,0 +1,53 @@
+// Package run runs unmodified programs on a host: their sockets are the host's.
+//
+//	func main() {
+//		run.Init() // does not return in the processes that Start makes
+//		p, err := run.Start(h, run.Cmd{Args: []string{"curl", "http://10.0.0.2/"}, Stdout: os.Stdout})
+//		err = p.Wait()
+//	}
+//
+// # Theory of operation
+//
+// Package unotify stops the calls that make, name and configure sockets, and
+// this package answers them from the host by way of package posix. Data is not
+// stopped: a socket that a program gets is one end of a pair of unix sockets,
+// so that read, write, poll, epoll, dup, fork, exec, sendfile and close are the
+// kernel's own, and the other end is pumped into the host:
+//
+//	program   far end ====== near end   pump   host.Socket   …network
+//
+// A socket is recognised by the cookie of its far end (SO_COOKIE), whichever
+// process has it under whatever number.
+//
+// Streams (stream.go). Readiness is made by what lies in the pair. A listener
+// polls readable while a token byte lies in it, one for the first connection
+// that waits. While a connection is being made, filler lies in the other
+// direction and takes away the room to write; when it is drained, the socket
+// polls writable. A near end that is closed with bytes unread in it makes the
+// far end report ECONNRESET: that is how a reset arrives. The pump learns of a
+// close from POLLHUP, of a close with unread data from ECONNRESET.
+//
+// Datagrams (datagram.go). The far end is a unix datagram socket, and what
+// comes from a peer is sent to it by a socket whose abstract name tells the peer
+// and how it came, so that the queue, poll, MSG_PEEK and read are the kernel's,
+// and the source is exact. A connected socket is connected to its peer's. Such
+// sockets do not tell when they are closed; they are asked now and then, and
+// before a port is said to be in use.
+//
+// Calls that wait have a goroutine each; all others are answered by the one that
+// receives notifications. A call that a signal has interrupted is forgotten by
+// the kernel: what it would have returned is put back.
+//
+// Names are the host's. Questions to port 53 of any address are answered here
+// if they are for a name that the host knows (host.AddName), and go to the
+// network otherwise (dns.go). The programs see the files of the system:
+// /etc/hosts goes first there.
+//
+// # Limits
+//
+// What package unotify lists. Raw and packet sockets are refused, and netlink
+// sockets are the system's. Out-of-band data, error queues and zero copy do not
+// exist. The first write after a reset says EPIPE. A stream that has never been
+// connected polls writable, and reading it waits. A pair holds about 200 KiB
+// in each direction beside the host's buffers.
+package run

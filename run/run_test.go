@@ -1,0 +1,314 @@
+//go:build linux && (amd64 || arm64)
+
+package run
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/towpath/towpath/host"
+	"github.com/towpath/towpath/internal/testenv"
+	"github.com/towpath/towpath/link/cable"
+)
+
+// goProgram makes the test binary a program in Go that serves and asks itself.
+const goProgram = "TOWPATH_TEST_GO"
+
+func TestMain(m *testing.M) {
+	Init()
+	if os.Getenv(goProgram) != "" {
+		if err := serveAndGet(); err != nil {
+			fmt.Println(err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+func serveAndGet() error {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	go http.Serve(l, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, r.RemoteAddr) }))
+	var wg sync.WaitGroup
+	errs := make(chan error, 50)
+	for range 50 {
+		wg.Go(func() {
+			resp, err := http.Get("http://" + l.Addr().String() + "/")
+			if err != nil {
+				errs <- err
+				return
+			}
+			defer resp.Body.Close()
+			if b, err := io.ReadAll(resp.Body); err != nil || !strings.HasPrefix(string(b), "127.0.0.1:") {
+				errs <- fmt.Errorf("got %q, %v", b, err)
+			}
+		})
+	}
+	wg.Wait()
+	close(errs)
+	return <-errs
+}
+
+// needsRun skips the test where programs cannot be run on hosts.
+func needsRun(t *testing.T) {
+	t.Helper()
+	if err := Probe(); err != nil {
+		t.Skipf("programs cannot be run on hosts: %v", err)
+	}
+}
+
+func newHost(t *testing.T, name string) *host.Host {
+	t.Helper()
+	h := host.New(host.Config{Name: name})
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		if err := h.Close(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	return h
+}
+
+// programMax bounds a program, which would hang otherwise.
+const programMax = 60 * time.Second
+
+// output runs a program and returns what it prints.
+func output(t *testing.T, h *host.Host, args ...string) string {
+	t.Helper()
+	var out bytes.Buffer
+	p, err := Start(h, Cmd{Args: args, Stdout: &out, Stderr: &out})
+	if err != nil {
+		t.Fatal(err)
+	}
+	timer := time.AfterFunc(programMax, p.Kill)
+	defer timer.Stop()
+	if err := p.Wait(); err != nil {
+		t.Fatalf("%v: %v\n%s", args, err, out.String())
+	}
+	return out.String()
+}
+
+// TestSockets: a program in C that prints what its socket calls return prints
+// the same on this system's loopback and on a host's.
+func TestSockets(t *testing.T) {
+	needsRun(t)
+	testenv.NeedsTool(t, "gcc")
+	prog := filepath.Join(t.TempDir(), "sockets")
+	if out, err := exec.Command("gcc", "-O1", "-o", prog, "testdata/sockets.c", "-lpthread").CombinedOutput(); err != nil {
+		t.Skipf("gcc cannot build testdata/sockets.c: %v\n%s", err, out)
+	}
+	for _, part := range []string{"streams", "errors", "nonblocking", "resets", "options", "signals", "many", "datagrams"} {
+		t.Run(part, func(t *testing.T) {
+			want, err := exec.Command(prog, part).CombinedOutput()
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := output(t, newHost(t, "h"), prog, part)
+			w, g := strings.Split(string(want), "\n"), strings.Split(got, "\n")
+			for i := range max(len(w), len(g)) {
+				var a, b string
+				if i < len(w) {
+					a = w[i]
+				}
+				if i < len(g) {
+					b = g[i]
+				}
+				if a != b {
+					t.Errorf("line %d: on Linux %q, on a host %q", i+1, a, b)
+				}
+			}
+		})
+	}
+}
+
+// network is two hosts on a cable, of which the second is named web.
+func network(t *testing.T) (client, server *host.Host) {
+	t.Helper()
+	a, b := newHost(t, "client"), newHost(t, "web")
+	ca, cb := cable.New(cable.Config{})
+	if _, err := a.AddAdapter("eth0", ca); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.AddAdapter("eth0", cb); err != nil {
+		t.Fatal(err)
+	}
+	for _, h := range []struct {
+		*host.Host
+		addr string
+	}{{a, "10.0.0.1/24"}, {b, "10.0.0.2/24"}} {
+		if err := h.AddAddress("eth0", netip.MustParsePrefix(h.addr)); err != nil {
+			t.Fatal(err)
+		}
+		if err := h.AddName("web.test", netip.MustParseAddr("10.0.0.2")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return a, b
+}
+
+// serveBytes serves a body on port 80 of a host.
+func serveBytes(t *testing.T, h *host.Host, body []byte) {
+	t.Helper()
+	l, err := h.Listen("tcp", ":80")
+	if err != nil {
+		t.Fatal(err)
+	}
+	go http.Serve(l, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.Write(body) }))
+	t.Cleanup(func() { l.Close() })
+}
+
+// TestCurl: over a network, by address and by a name that the host knows.
+func TestCurl(t *testing.T) {
+	needsRun(t)
+	testenv.NeedsTool(t, "curl")
+	a, b := network(t)
+	body := bytes.Repeat([]byte("0123456789abcdef"), 1<<18)
+	serveBytes(t, b, body)
+	for _, url := range []string{"http://10.0.0.2/", "http://web.test/"} {
+		if got := output(t, a, "curl", "-sS", "--noproxy", "*", url); got != string(body) {
+			t.Errorf("%s: %d bytes, want %d", url, len(got), len(body))
+		}
+	}
+	var out bytes.Buffer
+	p, err := Start(a, Cmd{Args: []string{"curl", "-sS", "--noproxy", "*", "http://10.0.0.2:81/"}, Stderr: &out})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var exit *ExitError
+	if err := p.Wait(); !errors.As(err, &exit) || exit.Code != 7 { // CURLE_COULDNT_CONNECT
+		t.Errorf("a port nobody listens on: %v, %s", err, out.String())
+	}
+}
+
+// TestPythonServer: a server among the programs, a client in this process.
+func TestPythonServer(t *testing.T) {
+	needsRun(t)
+	testenv.NeedsTool(t, "python3")
+	a, b := network(t)
+	p, err := Start(b, Cmd{
+		Args: []string{"python3", "-m", "http.server", "8000"}, Dir: "testdata", OwnGroup: true,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := http.Client{Transport: &http.Transport{DialContext: a.DialContext, DisableKeepAlives: true}}
+	var resp *http.Response
+	for deadline := time.Now().Add(programMax); ; time.Sleep(20 * time.Millisecond) {
+		if resp, err = client.Get("http://10.0.0.2:8000/sockets.c"); err == nil || time.Now().After(deadline) {
+			break
+		}
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := io.ReadAll(resp.Body)
+	resp.Body.Close()
+	want, _ := os.ReadFile("testdata/sockets.c")
+	if err != nil || !bytes.Equal(got, want) {
+		t.Errorf("got %d bytes, want %d: %v", len(got), len(want), err)
+	}
+	p.Signal(syscall.SIGTERM)
+	var exit *ExitError
+	if err := p.Wait(); !errors.As(err, &exit) || exit.Signal != syscall.SIGTERM {
+		t.Errorf("the end: %v", err)
+	}
+}
+
+// TestGo: a program in Go, with its own poller and system calls.
+func TestGo(t *testing.T) {
+	needsRun(t)
+	t.Setenv(goProgram, "1")
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	output(t, newHost(t, "h"), exe)
+}
+
+// TestAsyncio: Python's event loop, with streams and datagrams.
+func TestAsyncio(t *testing.T) {
+	needsRun(t)
+	testenv.NeedsTool(t, "python3")
+	got := output(t, newHost(t, "h"), "python3", "-c", `
+import asyncio
+async def handle(r, w):
+    w.write(await r.readexactly(100000)); await w.drain(); w.close()
+class Echo(asyncio.DatagramProtocol):
+    def connection_made(self, t): self.t = t
+    def datagram_received(self, d, a): self.t.sendto(d, a)
+class Ask(asyncio.DatagramProtocol):
+    def __init__(self): self.f = asyncio.get_running_loop().create_future()
+    def connection_made(self, t): t.sendto(b"question")
+    def datagram_received(self, d, a): self.f.set_result(d)
+async def main():
+    loop = asyncio.get_running_loop()
+    s = await asyncio.start_server(handle, "127.0.0.1", 7000)
+    async def ask(i):
+        r, w = await asyncio.open_connection("127.0.0.1", 7000)
+        w.write(bytes([i]) * 100000)
+        b = await r.read(-1); w.close()
+        return b == bytes([i]) * 100000
+    print(all(await asyncio.gather(*[ask(i) for i in range(30)])))
+    await loop.create_datagram_endpoint(Echo, ("127.0.0.1", 7001))
+    t, p = await loop.create_datagram_endpoint(Ask, remote_addr=("127.0.0.1", 7001))
+    print(await asyncio.wait_for(p.f, 10))
+    try: await asyncio.open_connection("127.0.0.1", 7002)
+    except ConnectionRefusedError as e: print("refused")
+asyncio.run(main())`)
+	if got != "True\nb'question'\nrefused\n" {
+		t.Error(got)
+	}
+}
+
+// TestKill: programs that wait in calls of ours end when they are to.
+func TestKill(t *testing.T) {
+	needsRun(t)
+	testenv.NeedsTool(t, "python3")
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	p, err := Start(newHost(t, "h"), Cmd{Args: []string{"python3", "-c", `
+import socket
+s = socket.create_server(("127.0.0.1", 9))
+print("listening", flush=True)
+s.accept()`}, Stdout: w})
+	w.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	io.ReadFull(r, make([]byte, len("listening")))
+	p.Kill()
+	var exit *ExitError
+	if err := p.Wait(); !errors.As(err, &exit) || exit.Signal != syscall.SIGKILL {
+		t.Error(err)
+	}
+}
+
+func TestNoProgram(t *testing.T) {
+	h := newHost(t, "h")
+	for _, args := range [][]string{nil, {""}, {"no-such-program-here"}, {"./testdata"}, {"./testdata/nothing"}} {
+		if _, err := Start(h, Cmd{Args: args}); err == nil {
+			t.Errorf("%q was started", args)
+		}
+	}
+}
