@@ -99,6 +99,8 @@ type Settings struct {
 	// TCPFinTimeout is for how many seconds a closed connection waits for the
 	// peer's end (net.ipv4.tcp_fin_timeout); 0 means 60.
 	TCPFinTimeout int
+	// TCPRFC1337 keeps a reset from ending TIME-WAIT (net.ipv4.tcp_rfc1337).
+	TCPRFC1337 bool
 	// UDPRcvBuf bounds a datagram socket's receive queue in bytes, packet
 	// overhead included (net.core.rmem_default); 0 means 2 MiB.
 	UDPRcvBuf int

@@ -34,6 +34,9 @@ func (ln *lane) keepTimeWait(s *tcpSocket, tw tcp.TimeWait) {
 		return
 	}
 	w := &timeWait{TimeWait: tw}
+	if ln.conf.set.TCPRFC1337 {
+		w.IgnoreResets()
+	}
 	w.entry.wait, w.entry.shares = w, s.entry.shares
 	f := &s.entry.Tuple
 	ln.tcp.insert(&w.entry, f.Src, f.Dst, f.SrcPort, f.DstPort)

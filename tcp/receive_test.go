@@ -65,3 +65,14 @@ func TestPredictionAgrees(t *testing.T) {
 		}
 	}
 }
+
+// TestMarksTrail: after much data without a mark of congestion the number
+// behind the last window that was reduced does not seem to lie ahead.
+func TestMarksTrail(t *testing.T) {
+	w := newPair(t, func(c *Config) { c.ECN = ECNOn })
+	defer w.free()
+	w.bulk(t, 1<<20)
+	if c := &w.a.c; !c.ecn || c.ecnEnd != c.sndUna {
+		t.Errorf("ECN %v: the mark is at %d, not %d", c.ecn, c.ecnEnd-c.iss, c.sndUna-c.iss)
+	}
+}

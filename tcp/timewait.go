@@ -17,6 +17,7 @@ type TimeWait struct {
 	tsOffset uint32
 	rcvWnd   uint16 // as it stood in our last segment
 	ts       bool
+	deaf     bool // to resets
 }
 
 // A TimeWaitVerdict is what becomes of a segment received in TIME-WAIT.
@@ -49,6 +50,10 @@ func (c *Conn) TimeWait() (TimeWait, bool) {
 // Deadline is when TIME-WAIT is over.
 func (t *TimeWait) Deadline() time.Duration { return t.until }
 
+// IgnoreResets keeps TIME-WAIT from being ended by a reset (RFC 1337; Linux:
+// tcp_rfc1337).
+func (t *TimeWait) IgnoreResets() { t.deaf = true }
+
 // ISN is an initial sequence number for the connection that replaces this one,
 // beyond everything sent in it (RFC 6191 §2, RFC 9293 §3.4.3).
 func (t *TimeWait) ISN() uint32 { return t.sndNxt + 65535 + 2 }
@@ -66,8 +71,11 @@ func (t *TimeWait) Receive(now time.Duration, p *packet.Packet, pool *packet.Poo
 	old := t.ts && o.HasTS && lt(o.TSVal, t.tsRecent)
 	if flags.Has(wire.TCPRst) {
 		// RFC 1337 would not listen; like Linux we do, to the exact number.
-		if !old && h.Seq() == t.rcvNxt {
+		if !old && h.Seq() == t.rcvNxt && !t.deaf {
 			return nil, TimeWaitEnd, packet.ReasonTCPTimeWaitReset
+		}
+		if t.deaf {
+			t.until = now + timeWaitLen
 		}
 		return nil, TimeWaitDrop, packet.ReasonTCPTimeWaitOldReset
 	}
