@@ -102,7 +102,6 @@ type generator struct {
 
 	place
 	regs     uint32 // registers in use
-	prefix   *value // the length of what stands before an 802.11 header, or nil
 	setup    []*cond
 	setupReg []uint32 // which registers each of setup prepares, as bits; none for a check
 
@@ -131,7 +130,7 @@ func (g *generator) is(o offset, delta uint32, size uint8, v uint32) *cond {
 	return test(bpf.JmpEq, g.load(o, delta, size), g.in.konst(v))
 }
 
-// masked tests the bits of mask in size bytes for v.
+// maskedIs tests the bits of mask in size bytes for v.
 func (g *generator) maskedIs(o offset, delta uint32, size uint8, mask, v uint32) *cond {
 	x := g.load(o, delta, size)
 	if mask != 1<<32-1 {

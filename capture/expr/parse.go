@@ -245,7 +245,6 @@ func (p *parser) operatorAt(i int) bool {
 	}
 	switch p.list[i].text {
 	case "+", "-", "*", "/", "%", "&", "|", "^", "<<", ">>", "=", "!=", "<", ">", "<=", ">=":
-		// A slash behind an id is the length of a prefix, but ids are not asked about.
 		return true
 	}
 	return false
@@ -401,19 +400,16 @@ func (p *parser) value(q qualifiers) *cond {
 	case tNum:
 		v, width := t.num, 32
 		if q.kind == "net" {
-			if p.accept("/") {
-				return p.masked(t, v<<(32-numBits(v)), q)
-			}
-			if m, ok := p.word("mask"); ok && m != "" {
-				return p.masked(t, v<<(32-numBits(v)), q)
-			}
 			width = numBits(v)
 			v <<= 32 - width
+			if p.maskAhead() {
+				return p.masked(t, v, q)
+			}
 		}
 		return p.numbered(q, t.num, v, mask(width))
 	case tDotted:
 		v := t.num << (32 - t.bits)
-		if p.accept("/") || p.peek().kind == tWord && p.peek().text == "mask" && p.next().kind == tWord {
+		if p.maskAhead() {
 			return p.masked(t, v, q)
 		}
 		return p.numbered(q, v, v, mask(t.bits))
@@ -448,6 +444,15 @@ func (p *parser) value(q qualifiers) *cond {
 	p.at--
 	p.unexpected("a value for " + strconv.Quote(q.text))
 	return nil
+}
+
+// maskAhead accepts what a mask stands behind: "/" or "mask".
+func (p *parser) maskAhead() bool {
+	if p.accept("/") {
+		return true
+	}
+	_, ok := p.word("mask")
+	return ok
 }
 
 // masked reads a prefix's length or a mask behind the network v.
@@ -535,7 +540,7 @@ func (p *parser) relation() *cond {
 	return and(a.need, b.need, c)
 }
 
-// A term is a value and what must hold for it to make sense.
+// An arith is a value and what must hold for it to make sense.
 type arith struct {
 	v    *value
 	need *cond

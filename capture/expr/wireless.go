@@ -33,12 +33,12 @@ const (
 func (g *generator) wirelessPrefix() {
 	start := offset{}
 	prefix, payload := g.newReg(), g.newReg()
-	g.prefix = g.in.reg(prefix)
+	g.linkHdr.reg = g.in.reg(prefix)
 	var c *cond
 	littleEndian := g.in.bin(vOr, g.in.bin(vLsh, g.load(start, 3, 1), g.in.konst(8)), g.load(start, 2, 1))
 	switch g.conf.Link {
 	case IEEE802_11:
-		g.prefix = nil
+		g.linkHdr.reg = nil
 	case IEEE802_11_RADIO:
 		c = set(prefix, littleEndian)
 	case PPI:
@@ -53,7 +53,6 @@ func (g *generator) wirelessPrefix() {
 	if c != nil {
 		g.prepare(1<<prefix, c)
 	}
-	g.linkHdr = offset{reg: g.prefix}
 	g.payload = offset{reg: g.in.reg(payload)}
 	g.place.linkType = g.payload.add(6)
 	g.nl, g.nlNoSNAP = 8, 3
