@@ -33,15 +33,16 @@ func (d *diagnostics) readRun(s *Spec, n *Node, t *tree) {
 	if n.Kind == Machine {
 		ok = d.program(s, c)
 	} else {
-		ok = d.hostTool(c)
+		ok = d.hostCommand(s, c)
 	}
 	if ok {
 		n.Run = append(n.Run, *c)
 	}
 }
 
-// hostTool finds the built-in tool that a command names.
-func (d *diagnostics) hostTool(c *Command) bool {
+// hostCommand finds the built-in tool that a command names, or makes sure that a
+// program of that name exists.
+func (d *diagnostics) hostCommand(s *Spec, c *Command) bool {
 	var known []string
 	for _, x := range tools {
 		known = append(known, x.Name)
@@ -62,11 +63,17 @@ func (d *diagnostics) hostTool(c *Command) bool {
 			return false
 		}
 	}
-	d.errorf(c.Pos, "a host has no tool %q; %s", c.Args[0], realOr(c.Args[0], known))
-	return false
+	if _, err := exec.LookPath(c.Args[0]); err == nil || strings.Contains(c.Args[0], "/") {
+		return d.program(s, c)
+	}
+	if near := nearest(c.Args[0], known); near != "" {
+		d.errorf(c.Pos, "a host has no tool %q; did you mean %q?", c.Args[0], near)
+		return false
+	}
+	return d.program(s, c)
 }
 
-// realOr is what to write for a word that is neither tool nor service.
+// realOr is what to write for a word that is no service.
 func realOr(word string, known []string) string {
 	if k := nearest(word, known); k != "" {
 		return fmt.Sprintf("did you mean %q?", k)

@@ -24,7 +24,8 @@
 //	  - {from: alice, get: "http://web/", within: 2s, status: 200}
 //
 // A node is of one of two kinds. A host, the default, is a towpath host in
-// this process; what it runs are the tools and services built in here. A
+// this process; what it runs are the tools and services built in here, and
+// programs whose sockets it serves. A
 // machine is a network of this computer's kernel in namespaces of its own; what
 // it runs are real programs. Both speak to each other over the links.
 //
@@ -35,7 +36,9 @@
 //	serve       what goes on for as long as the lab, as a command or as {run: COMMAND, port: N, ready: TEXT}
 //	run         commands that are run one after the other
 //
-// On a host, serve knows http DIR and echo, and run knows get, ping and sleep.
+// On a host, serve knows http DIR and echo, and run knows get, ping and sleep;
+// any other word under run is a real program, whose sockets are the host's (package
+// run).
 // The port of a host's service is where it listens, instead of the usual one.
 // That of a machine's is where the program will listen, and is waited for; so is
 // the text after ready, which the program prints when it can be used.

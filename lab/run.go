@@ -11,7 +11,9 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/towpath/towpath/host"
 	"github.com/towpath/towpath/lab/machine"
+	"github.com/towpath/towpath/run"
 	"github.com/towpath/towpath/service"
 	"github.com/towpath/towpath/tool"
 )
@@ -107,7 +109,10 @@ func (n *Net) run(ctx context.Context, node *Node, c *Command) error {
 	out := n.output.command(node.Name, c)
 	defer out.Close()
 	if h := n.hosts[node.Name]; h != nil {
-		return c.tool(ctx, &tool.Env{Host: h, Stdout: out, Stderr: out})
+		if c.tool != nil {
+			return c.tool(ctx, &tool.Env{Host: h, Stdout: out, Stderr: out})
+		}
+		return n.runOnHost(ctx, h, c, out)
 	}
 	p, err := n.start(node, c, out)
 	if err != nil {
@@ -118,6 +123,25 @@ func (n *Net) run(ctx context.Context, node *Node, c *Command) error {
 	case <-p.Done():
 	case <-ctx.Done():
 		p.end()
+	}
+	return p.Wait()
+}
+
+// runOnHost runs a real program on a host.
+func (n *Net) runOnHost(ctx context.Context, h *host.Host, c *Command, out *lines) error {
+	p, err := run.Start(h, run.Cmd{
+		Args: c.Args, Dir: n.spec.Dir, Env: environment(), Stdout: out, Stderr: out, OwnGroup: true,
+	})
+	if err != nil {
+		return err
+	}
+	select {
+	case <-p.Done():
+	case <-ctx.Done():
+		p.Signal(syscall.SIGTERM)
+		t := time.AfterFunc(graceMax, p.Kill)
+		<-p.Done()
+		t.Stop()
 	}
 	return p.Wait()
 }

@@ -84,7 +84,7 @@ type Route struct {
 }
 
 // A Command is a program with its arguments: on a machine a real one, on a
-// host a built-in tool or service.
+// host a built-in tool or service, or a real one whose sockets are the host's.
 type Command struct {
 	Pos
 	Text string

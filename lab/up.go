@@ -16,6 +16,7 @@ import (
 	"github.com/towpath/towpath/link"
 	"github.com/towpath/towpath/link/cable"
 	"github.com/towpath/towpath/link/netem"
+	"github.com/towpath/towpath/run"
 	"github.com/towpath/towpath/service"
 	"github.com/towpath/towpath/wire"
 )
@@ -165,8 +166,11 @@ func (n *Net) steps(progress func(step, steps int, what string)) func(what strin
 var probe = machine.Probe
 
 // checkSystem makes sure, before anything starts, that this system allows
-// machines if there are any in the lab.
+// machines if there are any in the lab, and programs on hosts.
 func (s *Spec) checkSystem() error {
+	if err := s.checkPrograms(); err != nil {
+		return err
+	}
 	for _, node := range s.Nodes {
 		if node.Kind != Machine {
 			continue
@@ -178,6 +182,26 @@ func (s *Spec) checkSystem() error {
 		e := &Error{File: s.File, Pos: node.Pos}
 		e.Message = fmt.Sprintf("node %s is a machine, and this system allows none: %s; towpath doctor says what to do, or leave kind: machine out", node.Name, why)
 		return Errors{e}
+	}
+	return nil
+}
+
+// checkPrograms makes sure that programs can be run on hosts, if some are to.
+func (s *Spec) checkPrograms() error {
+	for _, node := range s.Nodes {
+		for i := range node.Run {
+			c := &node.Run[i]
+			if node.Kind != Host || c.tool != nil {
+				continue
+			}
+			err := run.Probe()
+			if err == nil {
+				return nil
+			}
+			e := &Error{File: s.File, Pos: c.Pos}
+			e.Message = fmt.Sprintf("%s is a program, and this system lets none run on a host: %v; make the node kind: machine", c.Args[0], err)
+			return Errors{e}
+		}
 	}
 	return nil
 }
