@@ -65,6 +65,7 @@ ReasonHopByHop         host:TestOptions6
 ReasonDestOption       host:TestOptions6
 ReasonRoutingHeader    host:TestOptions6
 ReasonRouteDead        host:TestMultipath
+ReasonNDPLooped        host:TestProbeLooped
 ReasonReversePath      host:TestReversePath
 ReasonForwardStations  host:TestDropReasons
 ReasonDirectedBroadcast host:TestDropReasons

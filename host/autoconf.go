@@ -13,7 +13,7 @@ import (
 )
 
 // Metrics of what routers announce, as on Linux: a route that somebody entered
-// wins over it.
+// wins over it. A router's preference makes its metric one less or one more.
 const (
 	metricPrefix = 256
 	metricRouter = 1024
@@ -26,12 +26,13 @@ var allRouters6 = netip.MustParseAddr("ff02::2")
 type autoActions lane
 
 // Probe sends a duplicate address detection probe (RFC 4862 §5.4.2).
-func (x *autoActions) Probe(adapter int32, target netip.Addr) {
+func (x *autoActions) Probe(adapter int32, target netip.Addr, nonce [6]byte) {
 	ln := (*lane)(x)
 	if a := ln.conf.adapter(adapter); a != nil {
 		dst := wire.SolicitedNode(target)
-		ln.ndpOut(a, wire.MulticastMAC(dst), netip.IPv6Unspecified(), dst, wire.NeighborSolicitLen, func(b []byte) {
+		ln.ndpOut(a, wire.MulticastMAC(dst), netip.IPv6Unspecified(), dst, wire.NeighborSolicitLen+ndpNonceLen, func(b []byte) {
 			wire.PutNeighborSolicit(b, target)
+			wire.PutNonceOption(b[wire.NeighborSolicitLen:], nonce)
 		})
 	}
 }
@@ -104,10 +105,30 @@ func mergeAuto(c *config, auto *ifaddr.Auto) {
 	for _, r := range auto.Routers() {
 		routes = routes.With(route.Route{
 			Dst: netip.PrefixFrom(netip.IPv6Unspecified(), 0), Via: r.IP, Adapter: r.Adapter,
-			Metric: metricRouter, Protocol: route.RA,
+			Metric: uint32(metricRouter - r.Preference), Protocol: route.RA,
+		})
+	}
+	for _, r := range auto.Routes() {
+		routes = routes.With(route.Route{
+			Dst: r.Prefix, Via: r.Via, Adapter: r.Adapter, Metric: uint32(metricRouter - r.Preference), Protocol: route.RA,
 		})
 	}
 	c.addrs, c.routes, c.advice = addrs, routes, auto.Advice()
+}
+
+// Resolvers returns the DNS servers and search domains that routers have
+// announced (RFC 8106). The host itself does not use them.
+func (h *Host) Resolvers() (servers []netip.Addr, search []string) {
+	ln := &h.lane
+	ln.lock()
+	defer ln.unlock(nil)
+	ln.auto.DNS(func(adapter int32, ip netip.Addr) {
+		if a := ln.conf.adapter(adapter); a != nil && ip.IsLinkLocalUnicast() {
+			ip = ip.WithZone(a.Name())
+		}
+		servers = append(servers, ip)
+	}, func(name string) { search = append(search, name) })
+	return servers, search
 }
 
 // publishAuto publishes what the autoconfiguration has come to.

@@ -56,6 +56,14 @@
 // Settings.MemoryMax and refuses with a reason beyond it; path MTUs, groups,
 // handshakes and TIME-WAIT have bounds of their own.
 //
-// Limits: no policy rules, multipath, redirects, source-filtered groups or raw
-// sockets.
+// # Settings
+//
+// Settings holds what concerns the whole host, LinkSettings what concerns IP on
+// one adapter; both can be read and written under Linux's names ([Host.Sysctl]).
+// What holds for an adapter is worked out when a setting is written, so that the
+// walk reads it by the adapter's index.
+//
+// Limits: no source-filtered groups, temporary or stable private IPv6 addresses,
+// source routes or raw sockets. Sockets' own flows are divided among the ways of
+// a route by their addresses only.
 package host

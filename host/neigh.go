@@ -15,6 +15,9 @@ import (
 // ndpLinkAddrLen is the length of a link-layer address option for Ethernet.
 const ndpLinkAddrLen = 8
 
+// ndpNonceLen is the length of a nonce option with a nonce of six bytes.
+const ndpNonceLen = 8
+
 // arpIn learns from an ARP packet and answers requests for our addresses (RFC
 // 826, with RFC 1122 §2.3.2).
 func (ln *lane) arpIn(a *link.Adapter, p *packet.Packet) {
@@ -232,6 +235,10 @@ func (ln *lane) solicitIn(a *link.Adapter, p *packet.Packet, ns wire.NeighborSol
 	ours = ours && at == a.Index()
 	if !ours && !(ln.conf.set.Forward && ln.conf.link(a).ProxyNDP != 0 && ln.conf.proxied(a, target)) {
 		ln.drop(p, packet.ReasonNDPNotForUs)
+		return
+	}
+	if nonce, ok := ns.Options().Find(wire.NDPNonce).Nonce(); ok && p.Src.IsUnspecified() && ln.auto.Looped(a.Index(), target, nonce) {
+		ln.drop(p, packet.ReasonNDPLooped)
 		return
 	}
 	if p.Src.IsUnspecified() && ln.auto.Taken(a.Index(), target) {

@@ -128,6 +128,7 @@ const (
 	ReasonNDPNotForUs        // neighbour solicitation for somebody else's address
 	ReasonNDPConflict        // neighbour advertisement of our own address
 	ReasonNDPDuplicate       // solicitation by somebody who wants the same address
+	ReasonNDPLooped          // our own address probe, come back (RFC 7527)
 	ReasonNDPRouter          // router advertisement malformed
 	ReasonNDPRouterIgnored   // router advertisement that is not to be listened to
 	ReasonNDPRedirect        // IPv6 redirect malformed or not from the first hop
@@ -306,6 +307,7 @@ var reasonText = [ReasonCount]string{
 	ReasonNDPAdvert:           "ndp advertisement malformed",
 	ReasonNDPConflict:         "ndp address conflict",
 	ReasonNDPDuplicate:        "ndp duplicate address",
+	ReasonNDPLooped:           "ndp probe looped back",
 	ReasonNDPRouter:           "ndp router advertisement malformed",
 	ReasonNDPRouterIgnored:    "ndp router advertisement ignored",
 	ReasonNDPRedirect:         "ndp redirect not believed",

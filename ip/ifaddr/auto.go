@@ -1,6 +1,7 @@
 package ifaddr
 
 import (
+	"encoding/binary"
 	"math/rand/v2"
 	"net/netip"
 	"slices"
@@ -29,7 +30,8 @@ const (
 // Actions is what an [Auto] wants done. It must not call the Auto.
 type Actions interface {
 	// Probe sends a neighbour solicitation for duplicate address detection.
-	Probe(adapter int32, target netip.Addr)
+	// It has the nonce by which it is known if it comes back (RFC 7527).
+	Probe(adapter int32, target netip.Addr, nonce [6]byte)
 	// SolicitRouters sends a router solicitation from src.
 	SolicitRouters(adapter int32, src netip.Addr)
 	// Changed tells that Addrs, Routers or Prefixes have another result.
@@ -42,7 +44,9 @@ type Actions interface {
 type Router struct {
 	Adapter int32
 	IP      netip.Addr // link-local
-	until   time.Duration
+	// Preference among routers: 1 high, 0 medium, -1 low (RFC 4191 §2.2).
+	Preference int
+	until      time.Duration
 }
 
 // A Prefix is a network that routers say is on an adapter's link.
@@ -69,6 +73,9 @@ type Auto struct {
 	addrs    []autoAddr
 	routers  []Router
 	prefixes []Prefix
+	routes   []Route
+	servers  []server
+	search   []domain
 	next     time.Duration
 }
 
@@ -89,7 +96,8 @@ type Advice struct {
 
 type autoAddr struct {
 	Addr
-	probes    int // still to send; -1: known to be ours
+	probes    int     // still to send; -1: known to be ours
+	nonce     [6]byte // of the last one
 	at        time.Duration
 	preferred time.Duration
 	valid     time.Duration
@@ -121,6 +129,9 @@ func (a *Auto) Stop(adapter int32) {
 	a.addrs = slices.DeleteFunc(a.addrs, func(x autoAddr) bool { return x.Adapter == adapter })
 	a.routers = slices.DeleteFunc(a.routers, func(r Router) bool { return r.Adapter == adapter })
 	a.prefixes = slices.DeleteFunc(a.prefixes, func(p Prefix) bool { return p.Adapter == adapter })
+	a.routes = slices.DeleteFunc(a.routes, func(r Route) bool { return r.Adapter == adapter })
+	a.servers = slices.DeleteFunc(a.servers, func(s server) bool { return s.adapter == adapter })
+	a.search = slices.DeleteFunc(a.search, func(d domain) bool { return d.adapter == adapter })
 	a.do.Changed()
 }
 
@@ -215,7 +226,7 @@ func (a *Auto) Advert(now time.Duration, adapter int32, from netip.Addr, ra wire
 		return
 	}
 	l.solicits, l.at = 0, never // somebody is there
-	a.router(now, Router{Adapter: adapter, IP: from}, seconds(uint32(ra.Lifetime())))
+	a.router(now, Router{Adapter: adapter, IP: from, Preference: ra.Preference()}, seconds(uint32(ra.Lifetime())))
 	if n := ra.HopLimit(); n != 0 {
 		l.advice.HopLimit = n
 	}
@@ -226,6 +237,10 @@ func (a *Auto) Advert(now time.Duration, adapter int32, from netip.Addr, ra wire
 		if p, ok := o.PrefixInfo(); ok {
 			a.prefix(now, l, p)
 		}
+		if r, ok := o.RouteInfo(); ok {
+			a.routeInfo(now, adapter, from, r)
+		}
+		a.resolver(now, adapter, o)
 	}
 	a.do.Changed()
 	a.rearm()
@@ -358,6 +373,15 @@ func (a *Auto) rearm() {
 	for i := range a.prefixes {
 		a.next = min(a.next, a.prefixes[i].until)
 	}
+	for i := range a.routes {
+		a.next = min(a.next, a.routes[i].until)
+	}
+	for i := range a.servers {
+		a.next = min(a.next, a.servers[i].until)
+	}
+	for i := range a.search {
+		a.next = min(a.next, a.search[i].until)
+	}
 }
 
 // Timeout sends the probes and solicitations that are due, and ends what has
@@ -378,11 +402,14 @@ func (a *Auto) Timeout(now time.Duration) {
 			x.Deprecated, changed = true, true
 		}
 	}
-	n := len(a.addrs) + len(a.routers) + len(a.prefixes)
+	n := len(a.addrs) + len(a.routers) + len(a.prefixes) + len(a.routes)
 	a.addrs = slices.DeleteFunc(a.addrs, func(x autoAddr) bool { return x.valid <= now })
 	a.routers = slices.DeleteFunc(a.routers, func(r Router) bool { return r.until <= now })
 	a.prefixes = slices.DeleteFunc(a.prefixes, func(p Prefix) bool { return p.until <= now })
-	if changed || n != len(a.addrs)+len(a.routers)+len(a.prefixes) {
+	a.routes = slices.DeleteFunc(a.routes, func(r Route) bool { return r.until <= now })
+	a.servers = slices.DeleteFunc(a.servers, func(s server) bool { return s.until <= now })
+	a.search = slices.DeleteFunc(a.search, func(d domain) bool { return d.until <= now })
+	if changed || n != len(a.addrs)+len(a.routers)+len(a.prefixes)+len(a.routes) {
 		a.do.Changed()
 	}
 	a.rearm()
@@ -408,7 +435,9 @@ func (a *Auto) probe(now time.Duration, x *autoAddr) (done bool) {
 	if x.probes > 0 {
 		x.probes--
 		x.at = now + retransTimer
-		a.do.Probe(x.Adapter, x.Prefix.Addr())
+		binary.BigEndian.PutUint32(x.nonce[:], a.rand.Uint32())
+		binary.BigEndian.PutUint16(x.nonce[4:], uint16(a.rand.Uint32())|1) // never all zeros
+		a.do.Probe(x.Adapter, x.Prefix.Addr(), x.nonce)
 		return false
 	}
 	x.probes, x.at, x.Optimistic = -1, never, false
