@@ -1,13 +1,18 @@
 package host
 
 import (
+	"fmt"
 	"net/netip"
+	"slices"
+	"strings"
+	"syscall"
 
 	"github.com/towpath/towpath/firewall/hook"
 	"github.com/towpath/towpath/ip/ifaddr"
 	"github.com/towpath/towpath/ip/route"
 	"github.com/towpath/towpath/link"
 	"github.com/towpath/towpath/tcp"
+	"github.com/towpath/towpath/tcp/cc"
 )
 
 // config is everything the walk reads: an immutable snapshot. Changing it
@@ -88,9 +93,11 @@ type Settings struct {
 	// TCPECN says whether explicit congestion notification is off, asked for, or
 	// accepted; the zero value means accepted (net.ipv4.tcp_ecn).
 	TCPECN tcp.ECNMode
-	// TCPCongestion is the congestion control of new connections, "cubic" or
-	// "reno" (net.ipv4.tcp_congestion_control); empty means cubic.
-	TCPCongestion string
+	// TCPCongestion is the congestion control of new connections, one of
+	// cc.Names (net.ipv4.tcp_congestion_control); empty means cubic.
+	// TCPCongestionAllowed are those that a socket may ask for, with spaces
+	// between (net.ipv4.tcp_allowed_congestion_control); empty means all.
+	TCPCongestion, TCPCongestionAllowed string
 	// How often a SYN, a SYN-ACK, data, and data of closed connections are sent
 	// again before the connection is given up (net.ipv4.tcp_syn_retries,
 	// tcp_synack_retries, tcp_retries2, tcp_orphan_retries); 0 means 6, 5, 15
@@ -143,7 +150,8 @@ func (s *Settings) fill() {
 	orDefault(&s.TCPRetries2, 15)
 	orDefault(&s.TCPOrphanRetries, 8)
 	orDefault(&s.TCPFinTimeout, 60)
-	orDefault(&s.TCPCongestion, "cubic")
+	orDefault(&s.TCPCongestion, cc.Default)
+	orDefault(&s.TCPCongestionAllowed, strings.Join(cc.Names(), " "))
 	orDefault(&s.UDPRcvBuf, 2<<20)
 	orDefault(&s.MemoryMax, 2<<30)
 	orDefault(&s.TimeWaitMax, 65536)
@@ -152,6 +160,30 @@ func (s *Settings) fill() {
 	if s.PortMax < s.PortMin {
 		s.PortMax = s.PortMin
 	}
+}
+
+// checkCongestion looks for congestion controls that there are none of.
+func (s *Settings) checkCongestion() error {
+	for _, name := range append(strings.Fields(s.TCPCongestionAllowed), s.TCPCongestion) {
+		if cc.New(name) == nil {
+			return fmt.Errorf("congestion control %q: not known; write one of %s", name, strings.Join(cc.Names(), ", "))
+		}
+	}
+	return nil
+}
+
+// congestion makes the controller that a socket asks for by its name. It fails
+// with ENOENT if there is none, with EPERM if it is not allowed (Linux:
+// TCP_CONGESTION).
+func (s *Settings) congestion(name string) (cc.Controller, syscall.Errno) {
+	ctl := cc.New(name)
+	switch {
+	case ctl == nil:
+		return nil, syscall.ENOENT
+	case !slices.Contains(strings.Fields(s.TCPCongestionAllowed), name):
+		return nil, syscall.EPERM
+	}
+	return ctl, 0
 }
 
 // link lends what holds for an adapter of the host.

@@ -11,6 +11,7 @@ import (
 	"github.com/towpath/towpath/packet"
 	"github.com/towpath/towpath/socket"
 	"github.com/towpath/towpath/tcp"
+	"github.com/towpath/towpath/tcp/cc"
 )
 
 const (
@@ -550,6 +551,23 @@ func (c *TCPConn) option(set func(s *tcpSocket)) error {
 // SetNoDelay switches Nagle's algorithm off, as it is by default, or on.
 func (c *TCPConn) SetNoDelay(noDelay bool) error {
 	return c.option(func(s *tcpSocket) { s.conn.SetNoDelay(noDelay) })
+}
+
+// SetCongestion chooses the congestion control, one of cc.Names, from now on.
+// It fails with ENOENT if there is none of that name, with EPERM if the host's
+// settings do not allow it (Linux: TCP_CONGESTION).
+func (c *TCPConn) SetCongestion(name string) error {
+	var e syscall.Errno
+	err := c.option(func(s *tcpSocket) {
+		var ctl cc.Controller
+		if ctl, e = s.lane.conf.set.congestion(name); e == 0 {
+			s.conn.SetController(ctl)
+		}
+	})
+	if err == nil && e != 0 {
+		return c.failSet(e)
+	}
+	return err
 }
 
 // SetLinger says what Close does with unsent data: sec < 0 sends it in the

@@ -393,8 +393,8 @@ func (h *Host) Settings() Settings { return h.conf.Load().set }
 // SetSettings changes the tunables; zero fields take their defaults.
 func (h *Host) SetSettings(s Settings) error {
 	s.fill()
-	if s.TCPCongestion != "cubic" && s.TCPCongestion != "reno" {
-		return fmt.Errorf("congestion control %q: not known; write cubic or reno", s.TCPCongestion)
+	if err := s.checkCongestion(); err != nil {
+		return err
 	}
 	return h.edit(func(c *config) error {
 		c.set = s

@@ -9,6 +9,7 @@ import (
 	"github.com/towpath/towpath/firewall/hook"
 	"github.com/towpath/towpath/socket"
 	"github.com/towpath/towpath/tcp"
+	"github.com/towpath/towpath/tcp/cc"
 	"github.com/towpath/towpath/wire"
 )
 
@@ -68,7 +69,7 @@ type sockOptions struct {
 	MSS                int
 	TTL, TOS           uint8
 	NoMulticastLoop    bool
-	Congestion         string
+	Congestion         string // one of cc.Names; empty: the host's
 	SynCount           int
 	Cork               bool
 	OOBInline          bool
@@ -1014,7 +1015,11 @@ func (s *Socket) Options() (o SocketOptions) {
 func (s *Socket) SetOptions(change func(o *SocketOptions) syscall.Errno) syscall.Errno {
 	return s.hold(func(ln *lane) syscall.Errno {
 		was := s.opt
-		if e := change(&s.opt); e != 0 {
+		e := change(&s.opt)
+		if e == 0 && s.opt.Congestion != was.Congestion {
+			_, e = ln.conf.set.congestion(s.opt.Congestion)
+		}
+		if e != 0 {
 			s.opt = was
 			return e
 		}
@@ -1067,6 +1072,9 @@ func (s *Socket) apply(ln *lane, was *sockOptions) {
 	if o.Cork != was.Cork {
 		c.conn.SetCork(o.Cork)
 	}
+	if o.Congestion != was.Congestion {
+		c.conn.SetController(cc.New(o.Congestion))
+	}
 	c.opts(o)
 	c.touchIf(ln)
 }
@@ -1096,10 +1104,7 @@ func (o *sockOptions) configure(cfg *tcp.Config) {
 	if o.SynCount > 0 {
 		cfg.SynRetries = o.SynCount
 	}
-	switch o.Congestion {
-	case "reno":
-		cfg.NewCC = newReno
-	case "cubic":
-		cfg.NewCC = nil
+	if o.Congestion != "" {
+		cfg.Congestion = o.Congestion
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"syscall"
 
 	"github.com/towpath/towpath/tcp"
+	"github.com/towpath/towpath/tcp/cc"
 )
 
 // A sysctl is one of Linux's settings by name: how it is read from a host's
@@ -44,12 +45,13 @@ var sysctls = map[string]sysctl{
 	"net.ipv4.tcp_ecn":                {getECN, setECN},
 	"net.ipv4.tcp_syncookies":         inverse(func(s *Settings) *bool { return &s.NoSynCookies }),
 	"net.ipv4.ip_local_port_range":    {getPorts, setPorts},
-	"net.ipv4.tcp_congestion_control": {getCongestion, setCongestion},
+	"net.ipv4.tcp_congestion_control": {func(s *Settings) string { return s.TCPCongestion }, setCongestion},
 	"net.ipv6.conf.all.accept_ra":     inverse(func(s *Settings) *bool { return &s.NoAcceptRA }),
 	"net.ipv6.conf.default.accept_ra": inverse(func(s *Settings) *bool { return &s.NoAcceptRA }),
 	"net.ipv4.tcp_available_congestion_control": {
-		func(*Settings) string { return "cubic reno" }, func(*Settings, string) bool { return false },
+		func(*Settings) string { return strings.Join(cc.Names(), " ") }, func(*Settings, string) bool { return false },
 	},
+	"net.ipv4.tcp_allowed_congestion_control": {func(s *Settings) string { return s.TCPCongestionAllowed }, setAllowed},
 }
 
 func boolean(field func(s *Settings) *bool) sysctl {
@@ -165,19 +167,14 @@ func setPorts(s *Settings, v string) bool {
 	return true
 }
 
-func getCongestion(s *Settings) string {
-	if s.TCPCongestion == "" {
-		return "cubic"
-	}
-	return s.TCPCongestion
+func setCongestion(s *Settings, v string) bool {
+	s.TCPCongestion = v
+	return cc.New(v) != nil
 }
 
-func setCongestion(s *Settings, v string) bool {
-	if v != "cubic" && v != "reno" {
-		return false
-	}
-	s.TCPCongestion = v
-	return true
+func setAllowed(s *Settings, v string) bool {
+	s.TCPCongestionAllowed = strings.Join(strings.Fields(v), " ")
+	return s.checkCongestion() == nil
 }
 
 // remembered are settings of Linux that can be written and read back, and with

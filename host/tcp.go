@@ -14,7 +14,6 @@ import (
 	"github.com/towpath/towpath/packet"
 	"github.com/towpath/towpath/socket"
 	"github.com/towpath/towpath/tcp"
-	"github.com/towpath/towpath/tcp/cc"
 	"github.com/towpath/towpath/wire"
 )
 
@@ -136,8 +135,6 @@ func (ln *lane) newSocket(local, remote netip.AddrPort, way dst) *tcpSocket {
 // §3.7.1).
 const mssDefault6 = 1220
 
-func newReno() cc.Controller { return new(cc.Reno) }
-
 // initConn prepares the state machine. isn is used if set; opt, if not nil, is
 // what a Socket wants.
 func (s *tcpSocket) initConn(isn uint32, set bool, opt *sockOptions) {
@@ -181,12 +178,11 @@ func (s *tcpSocket) config(isn uint32, set bool, opt *sockOptions) tcp.Config {
 		SynRetries: ln.conf.set.TCPSynRetries, SynAckRetries: ln.conf.set.TCPSynAckRetries,
 		Retries2: ln.conf.set.TCPRetries2, OrphanRetries: ln.conf.set.TCPOrphanRetries,
 		FinWait2: time.Duration(ln.conf.set.TCPFinTimeout) * time.Second,
+
+		Congestion: ln.conf.set.TCPCongestion,
 	}
 	if f.Src.Is6() {
 		cfg.MSSDefault = mssDefault6
-	}
-	if ln.conf.set.TCPCongestion == "reno" {
-		cfg.NewCC = newReno
 	}
 	if opt != nil {
 		opt.configure(&cfg)

@@ -193,9 +193,6 @@ func (p *Process) SetSockOpt(fd, level, name int, data []byte) syscall.Errno {
 				break
 			}
 		}
-		if cc != "cubic" && cc != "reno" {
-			return syscall.ENOENT
-		}
 		return f.set(func(o *host.SocketOptions) { o.Congestion = cc })
 	}
 	v, e := optInt(level, data)
@@ -496,9 +493,12 @@ func (p *Process) getOption(f *file, n optName) ([]byte, syscall.Errno) {
 		}
 		return num(int32(o.FinWait2 / time.Second))
 	case optName{IPPROTO_TCP, TCP_CONGESTION}:
-		name := o.Congestion
+		i, _ := f.sock.Info()
+		name := i.Congestion
 		if name == "" {
-			name = "cubic"
+			if name = o.Congestion; name == "" {
+				name = p.h.Settings().TCPCongestion
+			}
 		}
 		b := make([]byte, 16)
 		copy(b, name)

@@ -59,7 +59,7 @@ type Config struct {
 	Retries2      int // 15, of data
 	OrphanRetries int // 8, of data of closed connections
 
-	NewCC func() cc.Controller // nil: cc.Cubic
+	Congestion string // the controller, one of cc.Names ("cubic")
 }
 
 const (
@@ -258,9 +258,10 @@ func (c *Conn) Init(cfg *Config, pool *packet.Pool, out Output) {
 	c.synAckRetries = uint8(clamp(or(cfg.SynAckRetries, 5), 0, 127))
 	c.retries2 = uint8(clamp(or(cfg.Retries2, 15), 0, 127))
 	c.orphanRetries = uint8(clamp(or(cfg.OrphanRetries, 8), 0, 127))
-	c.cc = &c.cubic
-	if cfg.NewCC != nil {
-		c.cc = cfg.NewCC()
+	if c.cc = cc.Controller(&c.cubic); cfg.Congestion != "" && cfg.Congestion != cc.Default {
+		if ctl := cc.New(cfg.Congestion); ctl != nil {
+			c.cc = ctl
+		}
 	}
 
 	c.sndUna, c.sndNxt, c.sndEnd = c.iss, c.iss, c.iss+1
@@ -485,6 +486,16 @@ func (c *Conn) SetKeepAlive(now, idle, interval time.Duration, count int) {
 
 // SetNoDelay turns Nagle's algorithm off or on. The caller calls Output.
 func (c *Conn) SetNoDelay(on bool) { c.noDelay = on }
+
+// SetController has another controller decide from now on. It goes on with the
+// window that the last one has left. The caller calls Output.
+func (c *Conn) SetController(ctl cc.Controller) {
+	if canSend.has(c.state) || c.isEarly() {
+		ctl.Init(int(c.mss), c.cc.Cwnd(), c.cc.Ssthresh())
+		c.cwnd = uint32(ctl.Cwnd())
+	}
+	c.cc = ctl
+}
 
 // UnreachableSeq reports whether an ICMP error that quotes seq may be about a
 // segment in flight (RFC 5927 §4).

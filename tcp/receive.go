@@ -215,7 +215,7 @@ func (c *Conn) begin(now time.Duration) {
 	if c.synLost {
 		window = int(c.mss) // RFC 5681 §3.1
 	}
-	c.cc.Init(int(c.mss), window)
+	c.cc.Init(int(c.mss), window, cc.Unset)
 	c.cwnd = uint32(c.cc.Cwnd())
 	c.nxtCur = c.q.first()
 	c.snd.since, c.rcv.since = sizerTick(now), sizerTick(now)

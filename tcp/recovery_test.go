@@ -10,7 +10,7 @@ import (
 // window of as many bytes as given is about to be reduced.
 func recovering(t *testing.T, window int) *Conn {
 	c := &Conn{mss: 1000, cc: new(cc.Cubic), sndUna: 1, sndNxt: 10001, cwnd: uint32(window), sack: true}
-	c.cc.Init(1000, window)
+	c.cc.Init(1000, window, cc.Unset)
 	c.board()
 	t.Cleanup(c.freeBoard)
 	return c

@@ -110,7 +110,7 @@ func (s *script) run(t *testing.T) {
 	s.cfg = Config{
 		LocalPort: 80, RemotePort: 4000, ISN: 0x10000000, MSS: 1460,
 		Timestamps: false, WindowScaling: true, RcvBuf: 64 << 10, SndBuf: 256 << 10, RcvBufMax: 64 << 10,
-		NewCC: func() cc.Controller { return new(cc.Reno) },
+		Congestion: "reno",
 	}
 	var done []string
 	for _, line := range s.lines {
@@ -669,6 +669,9 @@ func (s *script) call(name string, f []string) error {
 		}
 	case "keepalive": // IDLE INTERVAL COUNT
 		c.SetKeepAlive(s.now, time.Duration(arg(0))*time.Second, time.Duration(arg(1))*time.Second, arg(2))
+	case "cc": // another takes over
+		c.SetController(cc.New(f[0]))
+		c.Output(s.now)
 	case "mss":
 		c.SetMSS(arg(0), s.now)
 	case "soft":
@@ -722,6 +725,10 @@ func (s *script) call(name string, f []string) error {
 func (s *script) configure(f []string) error {
 	for _, kv := range f {
 		k, v, _ := strings.Cut(kv, "=")
+		if k == "cc" {
+			s.cfg.Congestion = v
+			continue
+		}
 		n, err := strconv.ParseInt(v, 0, 64)
 		if err != nil {
 			return err

@@ -1,6 +1,30 @@
 package cc
 
-import "time"
+import (
+	"math"
+	"slices"
+	"time"
+)
+
+// New makes a controller by its name; nil if there is none of that name.
+func New(name string) Controller {
+	switch name {
+	case "cubic":
+		return new(Cubic)
+	case "reno":
+		return new(Reno)
+	}
+	return nil
+}
+
+// names are all that New knows, in order.
+var names = []string{"cubic", "reno"}
+
+// Names are the names that [New] knows, in order.
+func Names() []string { return slices.Clone(names) }
+
+// Default is the controller of connections that ask for none.
+const Default = "cubic"
 
 // An Ack tells a controller that new data was acknowledged.
 type Ack struct {
@@ -19,8 +43,10 @@ type Controller interface {
 	// Name is the word by which people choose it, as in ss(8).
 	Name() string
 	// Init is called once, when the segment size is known, with the first
-	// window: [InitialWindow], or one segment if the handshake was troubled.
-	Init(mss, window int)
+	// window: [InitialWindow], or one segment if the handshake was troubled. A
+	// controller that takes over from another gets its window and threshold;
+	// at the start that is [Unset].
+	Init(mss, window, ssthresh int)
 	// SetMSS says that the segment size has changed.
 	SetMSS(mss int)
 	// OnAck may open the window.
@@ -38,11 +64,14 @@ type Controller interface {
 	OnIdle(idle, rto time.Duration)
 	// Cwnd is the congestion window.
 	Cwnd() int
-	// Ssthresh is the slow start threshold; a very large number if unset.
+	// Ssthresh is the slow start threshold; Unset if there is none.
 	Ssthresh() int
 	// PacingRate is in bytes per second; 0 means that segments need no pacing.
 	PacingRate() uint64
 }
+
+// Unset is a slow start threshold beyond all windows.
+const Unset = math.MaxInt32
 
 // InitialWindow is the first congestion window: ten segments (RFC 6928).
 func InitialWindow(mss int) int { return min(10*mss, max(2*mss, 14600)) }

@@ -71,9 +71,9 @@ func (c *Cubic) Cwnd() int          { return int(c.cwnd) }
 func (c *Cubic) Ssthresh() int      { return int(c.ssthresh) }
 func (c *Cubic) PacingRate() uint64 { return 0 }
 
-// Init begins in slow start.
-func (c *Cubic) Init(mss, window int) {
-	*c = Cubic{mss: uint32(mss), cwnd: uint32(window), ssthresh: math.MaxInt32}
+// Init begins in slow start, unless there is a threshold.
+func (c *Cubic) Init(mss, window, ssthresh int) {
+	*c = Cubic{mss: uint32(mss), cwnd: uint32(window), ssthresh: uint32(ssthresh)}
 	c.lastRTT, c.roundRTT = hystartUnset, hystartUnset
 }
 

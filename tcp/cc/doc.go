@@ -2,7 +2,7 @@
 // have in flight.
 //
 //	var r cc.Reno
-//	r.Init(1448, cc.InitialWindow(1448))
+//	r.Init(1448, cc.InitialWindow(1448), cc.Unset)
 //	r.OnAck(cc.Ack{Now: now, Acked: 2896, InFlight: 14480, Limited: true})
 //	window := r.Cwnd()
 //

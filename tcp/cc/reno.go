@@ -1,9 +1,6 @@
 package cc
 
-import (
-	"math"
-	"time"
-)
+import "time"
 
 // Reno is the controller of RFC 5681 with byte counting. (What makes NewReno
 // of it, RFC 6582, is recovery, which is the connection's.)
@@ -22,9 +19,9 @@ func (r *Reno) Cwnd() int          { return int(r.cwnd) }
 func (r *Reno) Ssthresh() int      { return int(r.ssthresh) }
 func (r *Reno) PacingRate() uint64 { return 0 }
 
-// Init begins in slow start.
-func (r *Reno) Init(mss, window int) {
-	*r = Reno{mss: uint32(mss), cwnd: uint32(window), ssthresh: math.MaxInt32}
+// Init begins in slow start, unless there is a threshold.
+func (r *Reno) Init(mss, window, ssthresh int) {
+	*r = Reno{mss: uint32(mss), cwnd: uint32(window), ssthresh: uint32(ssthresh)}
 }
 
 // SetMSS keeps the window in bytes; RFC 5681 counts in bytes too.

@@ -63,7 +63,7 @@ func TestReno(t *testing.T) {
 		},
 	} {
 		var c Reno
-		c.Init(1000, InitialWindow(1000))
+		c.Init(1000, InitialWindow(1000), Unset)
 		for i, s := range steps {
 			s.do(&c)
 			if c.Cwnd() != s.cwnd || s.ssthresh != 0 && c.Ssthresh() != s.ssthresh || s.ssthresh == 0 && c.Ssthresh() < 1<<30 {
@@ -77,7 +77,7 @@ func TestReno(t *testing.T) {
 // TestSegmentSize: a window is counted in bytes, whatever the segment.
 func TestSegmentSize(t *testing.T) {
 	var c Reno
-	c.Init(1000, 10000)
+	c.Init(1000, 10000, Unset)
 	c.SetMSS(500)
 	if c.Cwnd() != 10000 {
 		t.Error(c.Cwnd())
