@@ -286,8 +286,9 @@ type quoted struct {
 	src, dst         netip.Addr
 	proto            wire.Proto
 	srcPort, dstPort uint16
-	seq              uint32 // TCP: sequence number
-	header           []byte // lent: of the transport header what there is
+	seq              uint32     // TCP: sequence number
+	from             netip.Addr // who sent the error; invalid: we did
+	header           []byte     // lent: of the transport header what there is
 }
 
 // errorIn finds out which packet of ours an ICMP error is about, and tells its
@@ -297,6 +298,7 @@ func (ln *lane) errorIn(p *packet.Packet, c icmpCause) {
 	p.Pull(wire.ICMPLen)
 	p.Linear(min(p.Len(), p.LinearMax()))
 	var q quoted
+	q.from = p.Src
 	if !q.parse(p.Head(), p.Src.Is4()) {
 		ln.drop(p, packet.ReasonICMPQuote)
 		return

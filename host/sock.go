@@ -69,6 +69,7 @@ type sockOptions struct {
 	MSS                int
 	TTL, TOS           uint8
 	NoMulticastLoop    bool
+	RecvErr, RecvErr6  bool   // keep errors about datagrams (IP_RECVERR, IPV6_RECVERR)
 	Congestion         string // one of cc.Names; empty: the host's
 	SynCount           int
 	Cork               bool
@@ -1039,6 +1040,11 @@ func (s *Socket) apply(ln *lane, was *sockOptions) {
 		u.bcast, u.noLoop, u.ttl, u.tos = o.Broadcast, o.NoMulticastLoop, o.TTL, o.TOS
 		if o.Broadcast != was.Broadcast {
 			u.to, u.way.conf = netip.Addr{}, nil
+		}
+		if !o.RecvErr && was.RecvErr || !o.RecvErr6 && was.RecvErr6 {
+			u.mu.Lock()
+			u.forgetErrors()
+			u.mu.Unlock()
 		}
 		if o.RcvBuf != was.RcvBuf && o.RcvBuf > 0 {
 			u.mu.Lock()

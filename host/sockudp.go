@@ -257,7 +257,7 @@ func (s *udpSocket) takeError() syscall.Errno {
 func (s *udpSocket) hasError() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.err != nil
+	return s.err != nil || len(s.errs) > 0
 }
 
 // ready is what poll tells of a datagram socket.

@@ -112,6 +112,7 @@ type udpSocket struct {
 	limit  int         // bound of queued
 	spent  packet.List // read packets, for the lane's pool
 	err    error       // pending, returned once (Linux: SO_ERROR)
+	errs   []SocketError
 	closed bool
 
 	rdClosed, wrClosed bool // of a Socket
@@ -434,6 +435,7 @@ func (s *udpSocket) closeLocked(ln *lane) {
 	ln.wheel.Cancel(&s.rd.Timer)
 	s.mu.Lock()
 	s.closed = true
+	s.forgetErrors()
 	ln.pool.FreeList(&s.spent)
 	for p := s.queue.Pop(); p != nil; p = s.queue.Pop() {
 		ln.drop(p, packet.ReasonUDPClosed)
@@ -466,7 +468,7 @@ func (s *udpSocket) setReadDeadline(ln *lane, at clockInstant) {
 }
 
 // udpError tells a socket of an ICMP error about a datagram it sent. Only
-// connected sockets hear of them, as on Linux.
+// connected sockets hear of them, and those that keep errors, as on Linux.
 func (ln *lane) udpError(q *quoted, c icmpCause) bool {
 	var s *udpSocket
 	if q.proto == wire.ProtoUDP {
@@ -483,12 +485,8 @@ func (ln *lane) udpError(q *quoted, c icmpCause) bool {
 			ln.learnPMTU(q.dst, int(c.rest), ln.mtu(&d, q.dst))
 		}
 	}
-	if s.remote.IsValid() && c.errno != 0 {
-		s.mu.Lock()
-		s.err = c.errno
-		ln.wake(s.rd.Wake())
-		s.mu.Unlock()
-		s.tell(socket.EventErr | socket.EventIn | socket.EventOut)
+	if c.errno != 0 && (s.keepError(ln, q, &c) || s.remote.IsValid()) {
+		s.fail(ln, c.errno)
 	}
 	return true
 }

@@ -101,3 +101,31 @@ func sendInfo(ctl []Cmsg) (*host.PacketInfo, syscall.Errno) {
 	}
 	return info, 0
 }
+
+// Origins of a sock_extended_err.
+const (
+	soEEOriginICMP  = 2
+	soEEOriginICMP6 = 3
+)
+
+// errorCmsg is what is told of an error on the error queue: struct
+// sock_extended_err, and the address of who sent the error, in the form of the
+// socket's family.
+func errorCmsg(q *host.SocketError, family int) Cmsg {
+	b := binary.LittleEndian.AppendUint32(nil, uint32(q.Errno))
+	origin := byte(soEEOriginICMP)
+	if q.V6 {
+		origin = soEEOriginICMP6
+	}
+	b = append(b, origin, q.Type, q.Code, 0)
+	b = binary.LittleEndian.AppendUint32(b, q.Info)
+	b = binary.LittleEndian.AppendUint32(b, 0)
+	b = binary.LittleEndian.AppendUint16(b, uint16(family))
+	if family == AF_INET {
+		a := q.Offender.As4()
+		return Cmsg{IPPROTO_IP, IP_RECVERR, append(append(b, 0, 0), append(a[:], make([]byte, 8)...)...)}
+	}
+	a := q.Offender.As16()
+	b = append(append(b, make([]byte, 6)...), a[:]...) // port, flow label
+	return Cmsg{IPPROTO_IPV6, IPV6_RECVERR, append(b, 0, 0, 0, 0)}
+}

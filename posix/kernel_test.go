@@ -838,6 +838,42 @@ var scripts = []struct {
 		t.poll(s)
 		t.recv(s, 100, unix.MSG_WAITALL)
 	}},
+	{"error queue", func(t *trace, d int) {
+		level, name := unix.IPPROTO_IP, unix.IP_RECVERR
+		if d == unix.AF_INET6 {
+			level, name = unix.IPPROTO_IPV6, unix.IPV6_RECVERR
+		}
+		a, b := t.open(d, t.nonblock(unix.SOCK_DGRAM)), t.open(d, t.nonblock(unix.SOCK_DGRAM))
+		t.err("bind", t.c.bind(b, netip.AddrPortFrom(t.loopback(d), 0)))
+		to, _ := t.c.name(b)
+		t.err("close", t.c.close(b))
+		t.send(a, "unheard", 0, to)
+		settle()
+		t.poll(a)
+		t.setInt(a, level, name, 1)
+		t.int(a, level, name)
+		t.recv(a, 10, unix.MSG_ERRQUEUE)
+		for _, s := range []string{"one", "three"} {
+			t.send(a, s, 0, to)
+			settle()
+			t.poll(a)
+		}
+		t.recv(a, 10, 0)
+		t.poll(a)
+		t.errorQueue(a, 10, to)
+		t.poll(a)
+		t.send(a, "four", 0, to)
+		settle()
+		t.errorQueue(a, 2, to)
+		t.int(a, unix.SOL_SOCKET, unix.SO_ERROR)
+		t.poll(a)
+		t.errorQueue(a, 10, to)
+		t.send(a, "gone", 0, to)
+		settle()
+		t.setInt(a, level, name, 0)
+		t.recv(a, 10, unix.MSG_ERRQUEUE)
+		t.recv(a, 10, 0)
+	}},
 	{"disconnect", func(t *trace, d int) {
 		c, s := t.pair(d)
 		t.err("disconnect", t.c.disconnect(c))
@@ -848,6 +884,32 @@ var scripts = []struct {
 		t.err("peer", e)
 		t.recv(c, 10, 0)
 	}},
+}
+
+// errorQueue reads the error queue, with addresses and control messages; the
+// datagrams were sent to the address to.
+func (t *trace) errorQueue(fd, n int, to netip.AddrPort) {
+	b := make([]byte, n)
+	switch c := t.c.(type) {
+	case kernel:
+		oob := make([]byte, 256)
+		n, oobn, flags, from, err := unix.Recvmsg(fd, b, oob, unix.MSG_ERRQUEUE)
+		t.log("errqueue: %q %#x %v %v", b[:max(n, 0)], flags, err == nil && addrPort(from) == to, err)
+		ms, _ := unix.ParseSocketControlMessage(oob[:oobn])
+		for _, m := range ms {
+			t.log("cmsg %d %d % x", m.Header.Level, m.Header.Type, m.Data)
+		}
+	case ours:
+		m, e := c.p.Recv(fd, b, posix.MSG_ERRQUEUE)
+		var err error
+		if e != 0 {
+			err = e
+		}
+		t.log("errqueue: %q %#x %v %v", b[:m.N], m.Flags, e == 0 && m.From.AddrPort == to, err)
+		for _, m := range m.Ctl {
+			t.log("cmsg %d %d % x", m.Level, m.Type, m.Data)
+		}
+	}
 }
 
 func (t *trace) end() {

@@ -118,8 +118,8 @@ var kept = map[optName]int32{
 	{IPPROTO_TCP, TCP_DEFER_ACCEPT}: 0, {IPPROTO_TCP, TCP_FASTOPEN}: 0, {IPPROTO_TCP, TCP_TIMESTAMP}: 0,
 	{IPPROTO_TCP, TCP_SAVE_SYN}: 0, {IPPROTO_TCP, TCP_FASTOPEN_CONNECT}: 0, {IPPROTO_TCP, TCP_INQ}: 0,
 	{IPPROTO_TCP, TCP_TX_DELAY}: 0, {IPPROTO_TCP, TCP_FASTOPEN_NO_COOK}: 0,
-	{IPPROTO_IP, IP_MTU_DISCOVER}: 1, {IPPROTO_IP, IP_RECVERR}: 0, {IPPROTO_IP, IP_FREEBIND}: 0, {IPPROTO_IP, IP_TRANSPARENT}: 0,
-	{IPPROTO_IP, IP_MULTICAST_TTL}: 1, {IPPROTO_IPV6, IPV6_MULTICAST_HOPS}: 1, {IPPROTO_IPV6, IPV6_MTU_DISCOVER}: 1, {IPPROTO_IPV6, IPV6_RECVERR}: 0,
+	{IPPROTO_IP, IP_MTU_DISCOVER}: 1, {IPPROTO_IP, IP_FREEBIND}: 0, {IPPROTO_IP, IP_TRANSPARENT}: 0,
+	{IPPROTO_IP, IP_MULTICAST_TTL}: 1, {IPPROTO_IPV6, IPV6_MULTICAST_HOPS}: 1, {IPPROTO_IPV6, IPV6_MTU_DISCOVER}: 1,
 }
 
 // wanted are options that ask for control messages.
@@ -305,6 +305,10 @@ func (p *Process) SetSockOpt(fd, level, name int, data []byte) syscall.Errno {
 		return f.set(func(o *host.SocketOptions) { o.TTL = uint8(max(v, 0)) })
 	case optName{IPPROTO_IP, IP_MULTICAST_LOOP}, optName{IPPROTO_IPV6, IPV6_MULTICAST_LOOP}:
 		return f.set(func(o *host.SocketOptions) { o.NoMulticastLoop = v == 0 })
+	case optName{IPPROTO_IP, IP_RECVERR}:
+		return f.set(func(o *host.SocketOptions) { o.RecvErr = v != 0 })
+	case optName{IPPROTO_IPV6, IPV6_RECVERR}:
+		return f.set(func(o *host.SocketOptions) { o.RecvErr6 = v != 0 })
 	case optName{IPPROTO_IPV6, IPV6_V6ONLY}:
 		if a, _ := f.sock.LocalName(); a.Port() != 0 {
 			return syscall.EINVAL
@@ -524,6 +528,10 @@ func (p *Process) getOption(f *file, n optName) ([]byte, syscall.Errno) {
 		return flag(!o.NoMulticastLoop)
 	case optName{IPPROTO_IPV6, IPV6_V6ONLY}:
 		return flag(o.V6Only)
+	case optName{IPPROTO_IP, IP_RECVERR}:
+		return flag(o.RecvErr)
+	case optName{IPPROTO_IPV6, IPV6_RECVERR}:
+		return flag(o.RecvErr6)
 	case optName{IPPROTO_IP, IP_MTU}:
 		i, e := f.sock.Info()
 		if e != 0 || i.AdvMSS == 0 {

@@ -424,7 +424,7 @@ type Cmsg struct {
 type Msg struct {
 	Data  []byte // lent by the caller
 	N     int    // returned by the call
-	Flags int    // MSG_TRUNC
+	Flags int    // MSG_TRUNC, MSG_OOB, MSG_ERRQUEUE
 	From  Addr   // of datagrams
 	Ctl   []Cmsg
 }
@@ -445,7 +445,17 @@ func (p *Process) Recv(fd int, b []byte, flags int) (m Msg, e syscall.Errno) {
 		m.Flags |= MSG_OOB
 		return m, e
 	case flags&MSG_ERRQUEUE != 0:
-		return m, syscall.EAGAIN
+		q, e := f.sock.RecvError()
+		if e != 0 {
+			return m, e
+		}
+		if m.N = copy(b, q.Payload); m.N < len(q.Payload) {
+			m.Flags |= MSG_TRUNC
+		}
+		m.Flags |= MSG_ERRQUEUE
+		m.From = Addr{f.sock.Family(), q.Peer}
+		m.Ctl = []Cmsg{errorCmsg(&q, f.sock.Family())}
+		return m, 0
 	}
 	stream := f.sock.Type() == host.SockStream
 	hostFlags := flags & (MSG_PEEK | MSG_TRUNC)
