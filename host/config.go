@@ -108,6 +108,14 @@ type Settings struct {
 	TCPFinTimeout int
 	// TCPRFC1337 keeps a reset from ending TIME-WAIT (net.ipv4.tcp_rfc1337).
 	TCPRFC1337 bool
+	// TCPKeepIdle and TCPKeepInterval are after how many seconds of silence a
+	// Socket that keeps connections alive asks, and again, and TCPKeepProbes how
+	// often in vain (net.ipv4.tcp_keepalive_time, tcp_keepalive_intvl,
+	// tcp_keepalive_probes); 0 means 7200, 75 and 9.
+	TCPKeepIdle, TCPKeepInterval, TCPKeepProbes int
+	// BindV6Only: IPv6 Sockets are for IPv6 only unless they say otherwise
+	// (net.ipv6.bindv6only).
+	BindV6Only bool
 	// UDPRcvBuf bounds a datagram socket's receive queue in bytes, packet
 	// overhead included (net.core.rmem_default); 0 means 2 MiB.
 	UDPRcvBuf int
@@ -152,6 +160,9 @@ func (s *Settings) fill() {
 	orDefault(&s.TCPFinTimeout, 60)
 	orDefault(&s.TCPCongestion, cc.Default)
 	orDefault(&s.TCPCongestionAllowed, strings.Join(cc.Names(), " "))
+	orDefault(&s.TCPKeepIdle, 7200)
+	orDefault(&s.TCPKeepInterval, 75)
+	orDefault(&s.TCPKeepProbes, 9)
 	orDefault(&s.UDPRcvBuf, 2<<20)
 	orDefault(&s.MemoryMax, 2<<30)
 	orDefault(&s.TimeWaitMax, 65536)

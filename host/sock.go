@@ -105,7 +105,9 @@ func (h *Host) Socket(family int, t SockType, proto int) (*Socket, syscall.Errno
 	}
 	s := &Socket{ln: &h.lane, six: family == AFInet6, proto: wire.Proto(proto)}
 	s.opt.Linger, s.opt.RcvLowat = -1, 1
-	s.opt.KeepIdle, s.opt.KeepIntv, s.opt.KeepCount = 7200*time.Second, 75*time.Second, 9
+	set := &h.conf.Load().set
+	s.opt.KeepIdle, s.opt.KeepIntv = time.Duration(set.TCPKeepIdle)*time.Second, time.Duration(set.TCPKeepInterval)*time.Second
+	s.opt.KeepCount, s.opt.V6Only = set.TCPKeepProbes, s.six && set.BindV6Only
 	icmp := wire.ProtoICMP
 	if s.six {
 		icmp = wire.ProtoICMPv6

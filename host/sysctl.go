@@ -39,6 +39,10 @@ var sysctls = map[string]sysctl{
 	"net.ipv4.tcp_orphan_retries":     integer(func(s *Settings) *int { return &s.TCPOrphanRetries }, 1, 127),
 	"net.ipv4.tcp_rfc1337":            boolean(func(s *Settings) *bool { return &s.TCPRFC1337 }),
 	"net.ipv4.tcp_fin_timeout":        integer(func(s *Settings) *int { return &s.TCPFinTimeout }, 1, 3600),
+	"net.ipv4.tcp_keepalive_time":     integer(func(s *Settings) *int { return &s.TCPKeepIdle }, 1, 32767),
+	"net.ipv4.tcp_keepalive_intvl":    integer(func(s *Settings) *int { return &s.TCPKeepInterval }, 1, 32767),
+	"net.ipv4.tcp_keepalive_probes":   integer(func(s *Settings) *int { return &s.TCPKeepProbes }, 1, 127),
+	"net.ipv6.bindv6only":             boolean(func(s *Settings) *bool { return &s.BindV6Only }),
 	"net.ipv4.tcp_rmem":               triple(func(s *Settings) (def, max *int) { return &s.TCPRcvBuf, &s.TCPRcvBufMax }),
 	"net.ipv4.tcp_wmem":               triple(func(s *Settings) (def, max *int) { return &s.TCPSndBuf, &s.TCPSndBufMax }),
 	"net.ipv4.ip_default_ttl":         {getTTL, setTTL},
@@ -186,14 +190,13 @@ var remembered = map[string]string{
 	"net.ipv4.tcp_frto": "2", "net.ipv4.tcp_retries1": "3", "net.ipv4.tcp_slow_start_after_idle": "1", "net.ipv4.tcp_fastopen": "1",
 	"net.ipv4.tcp_fastopen_key": "00000000-00000000-00000000-00000000", "net.ipv4.tcp_notsent_lowat": "4294967295",
 	"net.ipv4.tcp_mtu_probing": "0", "net.ipv4.tcp_base_mss": "1024", "net.ipv4.tcp_min_snd_mss": "48", "net.ipv4.tcp_tw_reuse": "2",
-	"net.ipv4.tcp_keepalive_time": "7200", "net.ipv4.tcp_keepalive_intvl": "75", "net.ipv4.tcp_keepalive_probes": "9",
 	"net.ipv4.tcp_moderate_rcvbuf": "1", "net.ipv4.tcp_autocorking": "1", "net.ipv4.tcp_abort_on_overflow": "0",
 	"net.ipv4.tcp_challenge_ack_limit": "2147483647", "net.ipv4.tcp_invalid_ratelimit": "500", "net.ipv4.tcp_limit_output_bytes": "4194304",
 	"net.ipv4.tcp_min_rtt_wlen": "300", "net.ipv4.tcp_adv_win_scale": "1", "net.ipv4.tcp_pacing_ss_ratio": "200",
 	"net.ipv4.tcp_pacing_ca_ratio": "120", "net.ipv4.tcp_no_metrics_save": "0", "net.ipv4.tcp_mem": "187380\t249843\t374760",
 	"net.core.rmem_max": "212992", "net.core.wmem_max": "212992", "net.core.wmem_default": "212992",
 	"net.ipv4.ipfrag_time": "30", "net.ipv4.ipfrag_high_thresh": "4194304", "net.ipv6.ip6frag_time": "60",
-	"net.ipv4.ip_nonlocal_bind": "0", "net.ipv6.bindv6only": "0", "net.ipv4.ip_no_pmtu_disc": "0", "net.ipv4.tcp_l3mdev_accept": "0",
+	"net.ipv4.ip_nonlocal_bind": "0", "net.ipv4.ip_no_pmtu_disc": "0", "net.ipv4.tcp_l3mdev_accept": "0",
 }
 
 func findSysctl(name string) (sysctl, bool) {
