@@ -1,0 +1,16 @@
+//go:build linux
+
+#include "textflag.h"
+#include "funcdata.h"
+
+// func call(code uintptr, ps *Packet, n int) (left int)
+//
+// The frame is the program's memory.
+TEXT ·call(SB), NOSPLIT, $64-32
+	NO_LOCAL_POINTERS
+	MOVQ code+0(FP), AX
+	MOVQ ps+8(FP), DI
+	MOVQ n+16(FP), R8
+	CALL AX
+	MOVQ R8, left+24(FP)
+	RET
