@@ -317,9 +317,7 @@ func (k *sock) transmit(b []byte, flags int, to posix.Addr, ctl []posix.Cmsg) (i
 			return len(b), 0
 		}
 	}
-	if dest.Addr().IsLoopback() {
-		k.srv.collectPort(dest.Port())
-	}
+	k.srv.collectPort(dest.Port()) // its socket may just have been closed
 	n, e := k.srv.p.Send(k.id, b, flags, to, ctl)
 	return max(n, 0), e
 }

@@ -38,6 +38,9 @@
 // receives notifications. A call that a signal has interrupted is forgotten by
 // the kernel: what it would have returned is put back.
 //
+// What a program has closed it may expect to be closed: before a call goes to a
+// port, or wants to have it, the sockets there are looked at.
+//
 // Names are the host's. Questions to port 53 of any address are answered here
 // if they are for a name that the host knows (host.AddName), and go to the
 // network otherwise (dns.go). The programs see the files of the system:

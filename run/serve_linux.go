@@ -4,6 +4,8 @@ package run
 
 import (
 	"crypto/rand"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -36,6 +38,7 @@ type server struct {
 	mu     sync.Mutex
 	socks  map[uint64]*sock // by the cookie of the far end
 	past   []*sock          // of these, the ones that are over
+	open   map[*sock]bool   // of these, the listeners and the datagram sockets
 	lastFD int              // in p
 	conns  int32            // datagram sockets that were connected
 }
@@ -44,7 +47,7 @@ func newServer(h *host.Host, l *unotify.Listener) *server {
 	return &server{
 		host: h, p: posix.New(h), l: l, id: rand.Text()[:10],
 		over: make(chan struct{}), quit: make(chan struct{}),
-		socks: make(map[uint64]*sock), lastFD: 2,
+		socks: make(map[uint64]*sock), open: make(map[*sock]bool), lastFD: 2,
 	}
 }
 
@@ -120,13 +123,13 @@ func (s *server) collect() {
 	}
 }
 
-// collectPort ends the datagram sockets of a port that were closed, so that who
-// sends there is refused.
+// collectPort ends the listeners and datagram sockets of a port that were closed,
+// so that who goes there is refused.
 func (s *server) collectPort(port uint16) {
-	for _, k := range s.all() {
-		if k.typ != posix.SOCK_DGRAM {
-			continue
-		}
+	s.mu.Lock()
+	list := slices.Collect(maps.Keys(s.open))
+	s.mu.Unlock()
+	for _, k := range list {
 		if a, e := k.sock.LocalName(); e == 0 && a.Port() == port && k.closed() {
 			k.end(false)
 		}
@@ -175,6 +178,14 @@ func (s *server) remove(k *sock) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.socks, k.cookie)
+	delete(s.open, k)
+}
+
+// setOpen notes that others can reach a socket by its port alone.
+func (s *server) setOpen(k *sock) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.open[k] = true
 }
 
 // retire remembers a socket that is over for a while: it may still be asked for
@@ -182,6 +193,7 @@ func (s *server) remove(k *sock) {
 func (s *server) retire(k *sock) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	delete(s.open, k)
 	s.past = append(s.past, k)
 	if len(s.past) > overMax {
 		old := s.past[0]

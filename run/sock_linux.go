@@ -83,6 +83,7 @@ func (s *server) newSock(id, domain, typ int) (*sock, int, error) {
 		return nil, -1, err
 	}
 	if k.typ == posix.SOCK_DGRAM {
+		s.setOpen(k)
 		s.work.Go(k.dgramIn)
 	} else {
 		s.work.Go(k.streamOut)

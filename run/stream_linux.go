@@ -36,6 +36,7 @@ func (c *call) connect(k *sock, far int) {
 		c.fail(k.connectDatagram(a, far))
 		return
 	}
+	c.collectPort(a.Port()) // its listener may just have been closed
 	wait := !nonblocking(far)
 	k.mu.Lock()
 	switch k.state {
@@ -301,6 +302,7 @@ func (c *call) listen(k *sock, far int) {
 	}
 	k.mu.Unlock()
 	if first {
+		c.setOpen(k)
 		c.work.Go(k.arrivals)
 	}
 	c.fail(e)
