@@ -52,5 +52,13 @@
 // sockets are the system's. Out-of-band data, error queues and zero copy do not
 // exist. The first write after a reset says EPIPE. A stream that has never been
 // connected polls writable, and reading it waits. A pair holds about 200 KiB
-// in each direction beside the host's buffers.
+// in each direction beside the host's buffers. A reset is seen as an end if the
+// process that was last asked about the socket has ended and nothing that it
+// wrote is left. A descriptor that gets a new pair, for a second attempt to
+// connect without waiting, is not close-on-exec any more, and its duplicates
+// keep the old pair. A datagram from another host to a socket that was closed
+// within the last quarter of a second is lost without an ICMP error. An ICMP
+// error reaches the calls that are answered here, not read and recv without an
+// address. recvmmsg waits for the first message only. A call on datagrams that a
+// signal interrupts may lose one.
 package run
