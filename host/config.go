@@ -93,6 +93,9 @@ type Settings struct {
 	// TCPECN says whether explicit congestion notification is off, asked for, or
 	// accepted; the zero value means accepted (net.ipv4.tcp_ecn).
 	TCPECN tcp.ECNMode
+	// TCPNoFRTO: a retransmission timeout is believed without a test for
+	// being spurious (net.ipv4.tcp_frto is 0).
+	TCPNoFRTO bool
 	// TCPCongestion is the congestion control of new connections, one of
 	// cc.Names (net.ipv4.tcp_congestion_control); empty means cubic.
 	// TCPCongestionAllowed are those that a socket may ask for, with spaces

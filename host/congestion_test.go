@@ -10,7 +10,7 @@ import (
 )
 
 // TestCongestion chooses congestion controls: for the host by Linux's names of
-// settings, for a socket, and for a connection.
+// settings (and F-RTO), for a socket, and for a connection.
 func TestCongestion(t *testing.T) {
 	a, b := pair(t, cable.Config{})
 	for _, c := range []struct {
@@ -18,6 +18,9 @@ func TestCongestion(t *testing.T) {
 		e         syscall.Errno
 		is        string
 	}{
+		{"net.ipv4.tcp_frto", "0", 0, "0"},
+		{"net.ipv4.tcp_frto", "3", syscall.EINVAL, "0"},
+		{"net.ipv4.tcp_frto", "1", 0, "2"},
 		{"net.ipv4.tcp_congestion_control", "vegas", syscall.EINVAL, "cubic"},
 		{"net.ipv4.tcp_congestion_control", "reno", 0, "reno"},
 		{"net.ipv4.tcp_available_congestion_control", "reno", syscall.EINVAL, allCongestion},

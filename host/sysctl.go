@@ -47,6 +47,7 @@ var sysctls = map[string]sysctl{
 	"net.ipv4.tcp_wmem":               triple(func(s *Settings) (def, max *int) { return &s.TCPSndBuf, &s.TCPSndBufMax }),
 	"net.ipv4.ip_default_ttl":         {getTTL, setTTL},
 	"net.ipv4.tcp_ecn":                {getECN, setECN},
+	"net.ipv4.tcp_frto":               {getFRTO, setFRTO},
 	"net.ipv4.tcp_syncookies":         inverse(func(s *Settings) *bool { return &s.NoSynCookies }),
 	"net.ipv4.ip_local_port_range":    {getPorts, setPorts},
 	"net.ipv4.tcp_congestion_control": {func(s *Settings) string { return s.TCPCongestion }, setCongestion},
@@ -142,6 +143,15 @@ func setECN(s *Settings, v string) bool {
 	return true
 }
 
+// Linux's default is 2, which means the same as 1.
+func getFRTO(s *Settings) string { return strconv.Itoa(2 * boolNumber(!s.TCPNoFRTO)) }
+
+func setFRTO(s *Settings, v string) bool {
+	n, err := strconv.Atoi(v)
+	s.TCPNoFRTO = n == 0
+	return err == nil && n >= 0 && n <= 2
+}
+
 func getTTL(s *Settings) string { return strconv.Itoa(int(s.TTL)) }
 
 func setTTL(s *Settings, v string) bool {
@@ -187,7 +197,7 @@ func setAllowed(s *Settings, v string) bool {
 var remembered = map[string]string{
 	"net.ipv4.tcp_dsack": "1", "net.ipv4.tcp_ecn_fallback": "1",
 	"net.ipv4.tcp_recovery": "1", "net.ipv4.tcp_early_retrans": "3", "net.ipv4.tcp_reordering": "3", "net.ipv4.tcp_max_reordering": "300",
-	"net.ipv4.tcp_frto": "2", "net.ipv4.tcp_retries1": "3", "net.ipv4.tcp_slow_start_after_idle": "1", "net.ipv4.tcp_fastopen": "1",
+	"net.ipv4.tcp_retries1": "3", "net.ipv4.tcp_slow_start_after_idle": "1", "net.ipv4.tcp_fastopen": "1",
 	"net.ipv4.tcp_fastopen_key": "00000000-00000000-00000000-00000000", "net.ipv4.tcp_notsent_lowat": "4294967295",
 	"net.ipv4.tcp_mtu_probing": "0", "net.ipv4.tcp_base_mss": "1024", "net.ipv4.tcp_min_snd_mss": "48", "net.ipv4.tcp_tw_reuse": "2",
 	"net.ipv4.tcp_moderate_rcvbuf": "1", "net.ipv4.tcp_autocorking": "1", "net.ipv4.tcp_abort_on_overflow": "0",

@@ -173,7 +173,7 @@ func (s *tcpSocket) config(isn uint32, set bool, opt *sockOptions) tcp.Config {
 		SndBuf: ln.conf.set.TCPSndBuf, SndBufMax: ln.conf.set.TCPSndBufMax,
 		NoDelay:    true, // as package net does
 		Timestamps: !ln.conf.set.TCPNoTimestamps, WindowScaling: !ln.conf.set.TCPNoWindowScaling,
-		SACK: !ln.conf.set.TCPNoSACK, ECN: ln.conf.set.TCPECN,
+		SACK: !ln.conf.set.TCPNoSACK, ECN: ln.conf.set.TCPECN, NoFRTO: ln.conf.set.TCPNoFRTO,
 
 		SynRetries: ln.conf.set.TCPSynRetries, SynAckRetries: ln.conf.set.TCPSynAckRetries,
 		Retries2: ln.conf.set.TCPRetries2, OrphanRetries: ln.conf.set.TCPOrphanRetries,

@@ -44,6 +44,7 @@ type Config struct {
 	WindowScaling bool // offer or accept RFC 7323 window scaling
 	SACK          bool // offer or accept RFC 2018 selective acknowledgments
 	ECN           ECNMode
+	NoFRTO        bool // believe in timeouts (RFC 5682 is off)
 
 	RTOMin     time.Duration // 200 ms
 	RTOMax     time.Duration // 120 s; whole seconds
@@ -130,6 +131,7 @@ type Conn struct {
 	probed     bool // a tail loss probe is under way
 	probeAgain bool // it repeated something
 	reordered  bool // the network is known to change the order (RFC 8985)
+	frto       bool // timeouts are doubted (RFC 5682)
 	wantRoom   bool // somebody found too little room to write
 	ackNow     bool // Output must send an ACK
 	pingpong   bool // requests and responses: ACKs travel with data
@@ -156,6 +158,9 @@ type Conn struct {
 
 	rtoMax, finWait uint16 // seconds
 
+	gsoMax   uint16
+	gsoLimit uint16 // longest payload of a packet: whole segments
+
 	// Sending (RFC 9293 §3.3.1).
 	iss      uint32
 	sndUna   uint32
@@ -174,10 +179,9 @@ type Conn struct {
 	dupRound uint32 // a D-SACK before this is acknowledged is of the same round
 	ecnEnd   uint32 // an ECN-Echo before this is acknowledged is of the same window
 	limited  uint32 // what was sent before this filled the congestion window
-	gsoMax   uint32
-	gsoLimit uint32 // longest payload of a packet: whole segments
 	sndBuf   uint32
 	sndMax   uint32
+	rttSeq   uint32      // end of the segment being timed
 	rtxTS    uint32      // our timestamp clock when we last sent something again
 	sb       *scoreboard // with SACK: while something is missing
 	q        sendq
@@ -202,6 +206,7 @@ type Conn struct {
 	ooo      packet.List // behind a hole, sorted; seq in the TCP header in the head
 	oooHint  *packet.Packet
 	rep      *reports // with SACK: while there is something to tell
+	undo     *undo    // while a reduction may be taken back
 
 	// Timers and measurements (timers.go, rtt.go).
 	rtxAt    time.Duration // retransmission, or zero-window probe
@@ -212,7 +217,6 @@ type Conn struct {
 	lastSend time.Duration // data last sent
 	lastDup  time.Duration // last rate-limited ACK
 	rttAt    time.Duration
-	rttSeq   uint32
 	srtt     uint32 // microseconds, as all below
 	rttvar   uint32
 	minRTT   uint32
@@ -242,12 +246,12 @@ func (c *Conn) Init(cfg *Config, pool *packet.Pool, out Output) {
 	c.iss, c.tsOffset = cfg.ISN, cfg.TSOffset
 	c.ourMSS = uint16(clamp(or(cfg.MSS, mssDefault), mssMin, math.MaxUint16))
 	c.peerMSS = uint16(clamp(or(cfg.MSSDefault, mssDefault), mssMin, math.MaxUint16))
-	c.gsoMax = uint32(clamp(cfg.GSOMax, 0, packet.SizeMax-128))
+	c.gsoMax = uint16(clamp(cfg.GSOMax, 0, packet.SizeMax-128))
 	c.rcvBuf = uint32(clamp(or(cfg.RcvBuf, bufDefault), bufMin, bufLimit))
 	c.sndBuf = uint32(clamp(or(cfg.SndBuf, bufDefault), bufMin, bufLimit))
 	c.rcvMax = max(c.rcvBuf, uint32(clamp(cfg.RcvBufMax, 0, bufLimit)))
 	c.sndMax = max(c.sndBuf, uint32(clamp(cfg.SndBufMax, 0, bufLimit)))
-	c.ecnMode = cfg.ECN
+	c.ecnMode, c.frto = cfg.ECN, !cfg.NoFRTO
 	c.noDelay, c.ts, c.wscale, c.sack = cfg.NoDelay, cfg.Timestamps, cfg.WindowScaling, cfg.SACK
 	c.rtoMin = micros(or(cfg.RTOMin, 200*time.Millisecond))
 	c.rtoMax = seconds(or(cfg.RTOMax, 120*time.Second))
@@ -286,10 +290,7 @@ func (c *Conn) setSegmentSize() {
 		n -= tsLen
 	}
 	c.mss = n
-	c.gsoLimit = uint32(n)
-	if m := c.gsoMax - c.gsoMax%uint32(n); m > uint32(n) {
-		c.gsoLimit = m
-	}
+	c.gsoLimit = max(n, c.gsoMax-c.gsoMax%n)
 }
 
 // Connect opens actively: it sends a SYN (RFC 9293 §3.10.1).
@@ -438,6 +439,7 @@ func (c *Conn) end(err error) {
 	c.freeOutOfOrder()
 	c.freeBoard()
 	c.freeReports()
+	c.forget()
 	c.tail, c.reorder = false, false
 	if c.readClosed {
 		c.freeReceived()
@@ -452,6 +454,7 @@ func (c *Conn) FreeBuffers() {
 	c.freeReceived()
 	c.freeBoard()
 	c.freeReports()
+	c.forget()
 }
 
 // ---- what the host asks
@@ -516,6 +519,7 @@ func (c *Conn) SetMSS(mss int, now time.Duration) {
 	c.cc.SetMSS(int(c.mss))
 	c.cwnd = uint32(c.cc.Cwnd())
 	if c.mss < was && c.sndNxt != c.sndUna {
+		c.forget()
 		c.enterLoss()
 		c.timing = false
 		c.Output(now)

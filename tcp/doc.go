@@ -73,8 +73,9 @@
 // (NewReno), while each duplicate lets something new go. Loss: a timeout has;
 // all in flight is sent again as the window opens from one segment, skipping
 // what an acknowledgment covers. The congestion window is a cc.Controller's;
-// the allowance for duplicates (inflate) is added here. A selective
-// acknowledgment scoreboard will replace rtxNxt and inflate, and nothing else.
+// the allowance for duplicates (inflate) is added here. With selective
+// acknowledgments a scoreboard takes the place of rtxNxt and inflate. A
+// reduction that proves needless is taken back (undo).
 //
 // # Acknowledging
 //
@@ -102,11 +103,11 @@
 //
 // # Limits
 //
-// Not here: F-RTO and pacing; their places are marked by the fields and
-// interfaces that will hold them. Data on a SYN is not taken, except by Fast
+// Not here: pacing; its place is marked by the interface that will hold it.
+// Data on a SYN is not taken, except by Fast
 // Open, but left for the peer to repeat.
 //
-// RFCs: 1122, 1191 (reaction), 1337 (on demand), 2018, 2883, 3042, 3168, 3465, 5482 (without its option), 5681, 5927 (the check),
-// 5961, 6093, 6191, 6298, 6528 (the host's), 6582, 6675, 6691, 6928, 6937, 7323, 7413,
+// RFCs: 1122, 1191 (reaction), 1337 (on demand), 2018, 2883, 3042, 3168, 3465, 3522 (detection), 5482 (without its option), 5681, 5927 (the check),
+// 5682, 5961, 6093, 6191, 6298, 6528 (the host's), 6582, 6675, 6691, 6928, 6937, 7323, 7413,
 // 7661 (in part), 8985, 9293, 9406, 9438.
 package tcp

@@ -75,6 +75,7 @@ func (c *Conn) ecnEchoed(now time.Duration, ack uint32) {
 	}
 	c.ecnEnd = c.sndNxt
 	c.ecnReduced = true
+	c.forget() // this reduction is not taken back
 	c.cc.OnLoss(now, int(min(c.flight(), c.cwnd)))
 	c.cc.OnRecovered(now, math.MaxInt32-math.MaxUint16)
 	c.cwnd = uint32(c.cc.Cwnd())

@@ -17,10 +17,17 @@ const tsWord = 0x0101080a
 // carried it.
 func (c *Conn) Output(now time.Duration) {
 	if canSend.has(c.state) || c.isEarly() {
-		if c.sb != nil {
-			c.resend(now)
-		} else if c.ca == caLoss {
-			c.sendLost(now)
+		if c.holdsBack() {
+			if c.undo.frto == frtoTry {
+				c.tryNew(now)
+			}
+		}
+		if !c.holdsBack() {
+			if c.sb != nil {
+				c.resend(now)
+			} else if c.ca == caLoss {
+				c.sendLost(now)
+			}
 		}
 		if !c.finSent && (c.sndNxt != c.sndEnd || c.finQueued) {
 			c.sendNew(now)
@@ -56,7 +63,9 @@ func (c *Conn) congestionRoom() uint32 {
 // sendNew sends data for the first time, and the FIN.
 func (c *Conn) sendNew(now time.Duration) {
 	mss := uint32(c.mss)
-	if c.sb != nil {
+	if c.holdsBack() {
+		// Nothing but what F-RTO tries.
+	} else if c.sb != nil {
 		if c.sb.lost > 0 {
 			return // NextSeg rule 1: what was lost goes first
 		}
@@ -86,7 +95,12 @@ func (c *Conn) sendNew(now time.Duration) {
 					break // an ACK will make room
 				}
 			}
-			n = min(n, c.gsoLimit)
+			if c.ca == caLoss {
+				if n = min(n, c.frtoRoom()); n == 0 {
+					break
+				}
+			}
+			n = min(n, uint32(c.gsoLimit))
 			if c.urgentWaits() {
 				n = min(n, mss) // each segment has a pointer of its own
 			}
@@ -152,7 +166,7 @@ func (c *Conn) sendLost(now time.Duration) {
 				return
 			}
 		}
-		n = min(n, c.gsoLimit)
+		n = min(n, uint32(c.gsoLimit))
 		// The peer may have shrunk its window; its first segment is always
 		// worth trying.
 		if wnd := int32(c.sndUna + c.sndWnd - c.rtxNxt); int32(n) > wnd {
@@ -172,7 +186,7 @@ func (c *Conn) sendLost(now time.Duration) {
 func (c *Conn) retransmitAt(now time.Duration, n uint32) {
 	fin := c.finSent && c.rtxNxt+n == c.sndEnd
 	got := c.sendData(now, c.rtxNxt, n, &c.rtxCur, fin)
-	c.sentAgain(now)
+	c.sentAgain(now, c.rtxNxt, got)
 	c.rtxNxt += got
 	if fin && got == n {
 		c.rtxNxt++
@@ -189,16 +203,8 @@ func (c *Conn) retransmitFirst(now time.Duration) {
 		n = sent
 	}
 	cur := c.q.first()
-	c.sendData(now, c.sndUna, n, &cur, c.finSent && c.sndUna+n == c.sndEnd)
-	c.sentAgain(now)
-}
-
-// sentAgain notes a retransmission: the round trip being timed is spoilt.
-// (Karn; RFC 6298 §3)
-func (c *Conn) sentAgain(now time.Duration) {
-	c.retransOut++
-	c.timing = false
-	c.rtxTS = c.tsNow(now)
+	got := c.sendData(now, c.sndUna, n, &cur, c.finSent && c.sndUna+n == c.sndEnd)
+	c.sentAgain(now, c.sndUna, got)
 }
 
 // sendData sends one packet of n payload bytes from the queue at cur, which it

@@ -348,7 +348,7 @@ func (c *Conn) segmentIn(now time.Duration, p *packet.Packet, s *segment) packet
 func (c *Conn) repeatSynAck(now time.Duration) {
 	if now-c.lastDup >= challengeEvery {
 		c.lastDup = now
-		c.sentAgain(now)
+		c.sentAgain(now, c.iss, 1)
 		at := c.rtxAt
 		c.sendSyn(now, true)
 		c.rtxAt = at
@@ -555,6 +555,13 @@ func (c *Conn) ackIn(now time.Duration, ack, tsEcr uint32) {
 	if c.probed {
 		c.probeAnswered(now, ack, false)
 	}
+	if c.undo != nil && c.ca != caOpen {
+		s := segment{ack: ack, hasTS: c.ts, tsEcr: tsEcr}
+		if c.needless(&s, true) || c.holdsBack() && c.frtoIn(true, true, n) {
+			c.takeBack(now)
+			limited = false // by the reduced window
+		}
+	}
 	switch c.ca {
 	case caOpen:
 		c.dupAcks, c.inflate = 0, 0
@@ -574,6 +581,7 @@ func (c *Conn) ackIn(now time.Duration, ack, tsEcr uint32) {
 		}
 		c.ca = caOpen
 		c.dupAcks, c.inflate = 0, 0
+		c.recovered()
 		c.cc.OnRecovered(now, int(c.flight()))
 	case caLoss:
 		if lt(c.rtxNxt, ack) {
@@ -584,6 +592,7 @@ func (c *Conn) ackIn(now time.Duration, ack, tsEcr uint32) {
 		if !lt(ack, c.recover) {
 			c.ca = caOpen
 			c.dupAcks, c.inflate = 0, 0
+			c.recovered()
 		}
 	}
 	c.cwnd = uint32(c.cc.Cwnd())
@@ -610,6 +619,9 @@ func (c *Conn) advance(ack, flight uint32) (data uint32, limited bool) {
 	c.soft = 0
 	if c.rare != nil {
 		c.rare.stuckAt = 0
+	}
+	if c.undo != nil {
+		c.settleUndo(ack)
 	}
 	limited = le(ack, c.limited) || c.cwnd < 2*flight && c.cwnd < uint32(c.cc.Ssthresh())
 	// These trail, lest they seem to lie ahead after 2 GiB.
@@ -675,9 +687,13 @@ func (c *Conn) dupAckIn(now time.Duration) {
 		c.inflate = min(c.inflate+mss, c.flight())
 	case c.ca == caLoss:
 		// Most likely the echo of what we have sent again needlessly.
+		if c.holdsBack() {
+			c.frtoIn(false, false, 0)
+		}
 	case c.dupAcks < dupThresh:
 		c.inflate = uint32(c.dupAcks) * mss // limited transmit: RFC 3042
 	case c.dupAcks == dupThresh && gt(c.sndUna, c.recover):
+		c.remember()
 		c.cc.OnLoss(now, int(min(c.flight(), c.cwnd)))
 		c.cwnd = uint32(c.cc.Cwnd())
 		c.recover = c.sndNxt

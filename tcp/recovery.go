@@ -35,7 +35,7 @@ func (c *Conn) freeBoard() {
 func (c *Conn) sackIn(now time.Duration, s *segment) {
 	flight := c.flight()
 	b := c.board()
-	b.delivered, b.reordered, b.minRTT = 0, false, dur(c.minRTT)
+	b.delivered, b.original, b.reordered, b.minRTT = 0, 0, false, dur(c.minRTT)
 	var n, data uint32
 	var rtt time.Duration
 	limited := false
@@ -57,6 +57,12 @@ func (c *Conn) sackIn(now time.Duration, s *segment) {
 	}
 	if c.probed {
 		c.probeAnswered(now, s.ack, again)
+	}
+	if c.undo != nil {
+		if c.needless(s, n > 0) || c.holdsBack() && c.frtoIn(n > 0, b.delivered > 0, b.original) {
+			c.takeBack(now)
+			limited = false // by the reduced window
+		}
 	}
 	newlyLost, wait := b.detect(now, c.reoWindow(), dur(c.srtt))
 
@@ -102,7 +108,7 @@ func (c *Conn) blocksIn(now time.Duration, s *segment) (again bool) {
 		if i == 0 && (le(r, s.ack) ||
 			len(s.sack) > 1 && le(s.sack[1].Left, l) && le(r, s.sack[1].Right)) {
 			again = true
-			c.dupTold(r)
+			c.dupTold(l, r)
 			continue
 		}
 		if lt(l, c.sndUna) {
@@ -117,10 +123,13 @@ func (c *Conn) blocksIn(now time.Duration, s *segment) (again bool) {
 
 // dupTold learns from a D-SACK that something was sent again needlessly: loss
 // is believed later from now on (RFC 8985 §6.2 step 4).
-func (c *Conn) dupTold(right uint32) {
+func (c *Conn) dupTold(left, right uint32) {
 	c.extra().dsacks++
 	if c.probed && c.probeAgain && right == c.probeEnd {
 		return // the tail loss probe's doing
+	}
+	if c.undo != nil {
+		c.undo.cameTwice(left, right)
 	}
 	if c.reoMult == 0 || !lt(c.sndUna, c.dupRound) {
 		c.dupRound = c.sndNxt
@@ -146,6 +155,7 @@ func (c *Conn) reoWindow() time.Duration {
 // enterRecovery begins fast recovery (RFC 6675 §5 step 4).
 func (c *Conn) enterRecovery(now time.Duration) {
 	outstanding := c.sndNxt - c.sndUna
+	c.remember()
 	c.cc.OnLoss(now, int(c.usedWindow()))
 	c.ca = caRecovery
 	c.recover = c.sndNxt
@@ -185,6 +195,8 @@ func (c *Conn) endRecovery(now time.Duration) {
 	}
 	c.ca = caOpen
 	c.dupAcks = 0
+	c.sb.timedOut = false
+	c.recovered()
 }
 
 // reduce sets the window for what recovery may send now: in proportion to what
@@ -267,8 +279,8 @@ func (c *Conn) resend(now time.Duration) {
 				return
 			}
 		}
-		if n > c.gsoLimit {
-			n, fin = c.gsoLimit, false
+		if most := uint32(c.gsoLimit); n > most {
+			n, fin = most, false
 		}
 		// The peer may have shrunk its window.
 		if wnd := int32(c.sndUna + c.sndWnd - seq); int32(n) > wnd {
@@ -298,13 +310,13 @@ func (c *Conn) sendAgain(now time.Duration, seq, n uint32, fin bool) uint32 {
 		c.q.seek(&c.rtxCur, seq-c.rtxNxt)
 	}
 	got := c.sendData(now, seq, n, &c.rtxCur, fin)
-	c.sentAgain(now)
 	if n > 0 {
 		c.rtxNxt = seq + got
 	}
 	if fin && got == n {
 		got++
 	}
+	c.sentAgain(now, seq, got)
 	return got
 }
 

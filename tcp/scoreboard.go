@@ -32,12 +32,14 @@ type scoreboard struct {
 
 	// Of the acknowledgment being looked at:
 	delivered uint32 // bytes that it says have arrived
+	original  uint32 // bytes of those that a timeout declared lost, and that were not sent again
 	reordered bool   // it shows that the network changes the order
 	minRTT    time.Duration
 
 	// Proportional rate reduction (RFC 6937 §3).
 	prrDelivered, prrOut, prrFlight uint32
 	rescued                         bool // RFC 6675 §4 NextSeg rule 4
+	timedOut                        bool // what is lost was declared so by a timeout
 }
 
 // A run is a stretch of sequence numbers that share a fate.
@@ -147,7 +149,11 @@ func (b *scoreboard) arrive(now time.Duration, r *run, n, end uint32) {
 		b.reordered = b.reordered || r.at != 0 && !r.again
 	case lost:
 		b.lost -= n
-		b.reordered = b.reordered || !r.again
+		if !r.again && b.timedOut {
+			b.original += n
+		} else if !r.again {
+			b.reordered = true
+		}
 	case resent:
 		// RFC 8985 §6.2 step 2: sooner than a round trip it must be what was
 		// sent first that has arrived.
@@ -278,8 +284,9 @@ func (b *scoreboard) loseAll(nxt uint32) {
 		if r.fate != lost {
 			b.lost += r.end - b.begin(i)
 		}
-		*r = run{end: r.end, fate: lost, again: true}
+		*r = run{end: r.end, fate: lost, again: r.again}
 	}
+	b.timedOut = true
 	b.join(0, len(b.runs))
 }
 

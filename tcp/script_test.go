@@ -760,6 +760,8 @@ func (s *script) configure(f []string) error {
 			s.cfg.Retries2 = int(n)
 		case "sack":
 			s.cfg.SACK = n != 0
+		case "frto":
+			s.cfg.NoFRTO = n == 0
 		case "ecn":
 			s.cfg.ECN = []ECNMode{ECNOff, ECNOn, ECNAccept}[n]
 		case "synretries":

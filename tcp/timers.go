@@ -106,7 +106,7 @@ func (c *Conn) retransmit(now time.Duration) {
 	c.backoff = min(c.backoff+1, 16)
 	if c.sndUna == c.iss {
 		c.synLost = true
-		c.sentAgain(now)
+		c.sentAgain(now, c.iss, 1)
 		c.sendSyn(now, c.state != StateSynSent)
 		return
 	}
@@ -117,8 +117,18 @@ func (c *Conn) retransmit(now time.Duration) {
 	if c.sack {
 		flight = min(c.sndNxt-c.sndUna, c.cwnd)
 	}
+	fresh := c.ca == caOpen
+	if fresh || c.undo == nil {
+		c.remember()
+	}
 	c.cc.OnRTO(now, int(flight), again)
 	c.cwnd = uint32(c.cc.Cwnd())
+	// RFC 5682 §2.1 step 1; a second timeout may be as spurious as the first.
+	if c.frto && (fresh || c.undo.frto == frtoWait) {
+		c.undo.frto = frtoWait
+	} else {
+		c.undo.frto = frtoOff
+	}
 	c.enterLoss()
 	c.timing = false
 	if c.sb != nil {

@@ -36,6 +36,10 @@ type Ack struct {
 	Lossy    bool          // data lost to a timeout is still being sent again
 }
 
+// Saved is what a controller wants to have back if a reduction proves needless;
+// only it knows what the numbers are.
+type Saved [8]uint32
+
 // A Controller decides how much a connection may have in flight. All sizes are
 // in bytes. OnAck is called for every acknowledgment of new data except during
 // fast recovery.
@@ -60,6 +64,11 @@ type Controller interface {
 	// OnRTO reports a retransmission timeout. again is true if the same data
 	// has timed out before.
 	OnRTO(now time.Duration, inFlight int, again bool)
+	// Save returns what Undo needs to take back a reduction that follows.
+	Save() Saved
+	// Undo takes back what OnLoss or OnRTO have done since Save: nothing was
+	// lost (RFC 9438 §4.9, RFC 5682 §5).
+	Undo(s Saved)
 	// OnIdle is called before sending after a pause longer than rto.
 	OnIdle(idle, rto time.Duration)
 	// Cwnd is the congestion window.

@@ -3,6 +3,7 @@ package cc
 import (
 	"slices"
 	"testing"
+	"time"
 )
 
 // TestNames: who is named can be made, by the name he gives himself.
@@ -18,6 +19,40 @@ func TestNames(t *testing.T) {
 	}
 	if New("vegas") != nil {
 		t.Error("New makes what nobody has written")
+	}
+}
+
+// TestUndo: a reduction that proves needless leaves nothing behind, and takes
+// nothing of what has been earned since.
+func TestUndo(t *testing.T) {
+	for _, name := range Names() {
+		for _, reduce := range []func(Controller){
+			func(c Controller) { c.OnLoss(time.Second, c.Cwnd()) },
+			func(c Controller) { c.OnRTO(time.Second, c.Cwnd(), false) },
+		} {
+			c := New(name)
+			c.Init(1000, 40000, 20000)
+			now := time.Second
+			ack := func(n int) {
+				now += 10 * time.Millisecond
+				c.OnAck(Ack{Now: now, Acked: n, InFlight: c.Cwnd(), RTT: 10 * time.Millisecond, Limited: true})
+			}
+			ack(10000)
+			cwnd, ssthresh, saved := c.Cwnd(), c.Ssthresh(), c.Save()
+			reduce(c)
+			c.Undo(saved)
+			if c.Cwnd() != cwnd || c.Ssthresh() != ssthresh || c.Save() != saved {
+				t.Errorf("%s: window %d, threshold %d; had been %d, %d", name, c.Cwnd(), c.Ssthresh(), cwnd, ssthresh)
+			}
+			reduce(c)
+			for c.Cwnd() <= cwnd {
+				ack(c.Cwnd())
+			}
+			grown := c.Cwnd()
+			if c.Undo(saved); c.Cwnd() != grown {
+				t.Errorf("%s: window %d, had been %d", name, c.Cwnd(), grown)
+			}
+		}
 	}
 }
 

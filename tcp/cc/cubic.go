@@ -257,3 +257,22 @@ func (c *Cubic) OnIdle(idle, rto time.Duration) {
 	c.cwnd = max(c.cwnd, restart)
 	c.running = false
 }
+
+// Save keeps what RFC 9438 §4.9.1 lists.
+func (c *Cubic) Save() Saved {
+	s := Saved{c.cwnd, c.ssthresh, c.prior, c.wMax, c.k, c.epoch, c.est, 0}
+	if c.running {
+		s[7] = 1
+	}
+	if c.timedOut {
+		s[7] |= 2
+	}
+	return s
+}
+
+// Undo restores it, but never takes away what has been earned since.
+func (c *Cubic) Undo(s Saved) {
+	c.cwnd, c.ssthresh = max(c.cwnd, s[0]), s[1]
+	c.prior, c.wMax, c.k, c.epoch, c.est = s[2], s[3], s[4], s[5], s[6]
+	c.running, c.timedOut = s[7]&1 != 0, s[7]&2 != 0
+}

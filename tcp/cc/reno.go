@@ -93,3 +93,11 @@ func (r *Reno) OnIdle(idle, rto time.Duration) {
 }
 
 func (r *Reno) half(inFlight int) uint32 { return max(uint32(inFlight)/2, 2*r.mss) }
+
+// Save and Undo keep window and threshold.
+func (r *Reno) Save() Saved { return Saved{r.cwnd, r.ssthresh, r.acked} }
+
+// Undo never takes away what has been earned since.
+func (r *Reno) Undo(s Saved) {
+	r.cwnd, r.ssthresh, r.acked = max(r.cwnd, s[0]), s[1], s[2]
+}
