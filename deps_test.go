@@ -54,6 +54,7 @@ socket:           clock
 # is hook.Env.
 firewall/hook:    link packet wire
 firewall/classify: packet wire
+firewall/conntrack: firewall/classify firewall/hook packet wire
 capture:          clock link packet wire
 capture/jit:      capture/bpf golang.org/x/sys
 capture/expr:     capture/bpf wire

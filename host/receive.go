@@ -10,6 +10,11 @@ import (
 
 // frameIn is where a received packet enters the walk.
 func (ln *lane) frameIn(a *link.Adapter, p *packet.Packet) {
+	if !a.Capabilities().Loopback {
+		// A cable brings the packets of its other end themselves: what was
+		// known of one there means nothing here.
+		p.Flow, p.Mark, p.Track = nil, 0, packet.Track{}
+	}
 	if js := ln.conf.hooks.Packet[hook.Ingress]; js != nil && !ln.judge(hook.Ingress, js, a, nil, p) {
 		return
 	}

@@ -265,6 +265,7 @@ func (ln *lane) loopBack(p *packet.Packet, out *link.Adapter) {
 	}
 	c := p.Clone()
 	c.Ingress, c.Flow, c.Link = out.Index(), nil, c.Net
+	c.Track = packet.Track{}
 	ln.unlooped = true
 	ln.ipIn(out, c)
 	ln.unlooped = false

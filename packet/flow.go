@@ -24,6 +24,39 @@ type Flow struct {
 	Tuple Tuple
 }
 
+// A Track is what connection tracking says of a packet (Linux: skb->_nfct). The
+// zero value is that of a packet at which it has not looked.
+type Track struct {
+	Conn  any    // its entry; nil if the packet is invalid or not tracked
+	Gen   uint32 // of the entry: it may have become another flow's since
+	Zone  uint16 // set before tracking: flows of different zones are different
+	State TrackState
+	Reply bool      // the packet goes against the direction of the flow's first one
+	Dirs  TrackDirs // of the flow in which Zone counts
+}
+
+// A TrackState is the state of a packet in its flow (Linux: enum
+// ip_conntrack_info).
+type TrackState uint8
+
+const (
+	TrackNone        TrackState = iota // not looked at yet
+	TrackNew                           // the flow has not been answered
+	TrackEstablished                   // it has been seen in both directions
+	TrackRelated                       // it belongs to another flow: an error, or a flow that was expected
+	TrackInvalid                       // it cannot be of any flow
+	TrackUntracked                     // rules, or its nature, say not to track it
+)
+
+// TrackDirs are directions of a flow.
+type TrackDirs uint8
+
+const (
+	TrackBoth TrackDirs = iota
+	TrackOriginal
+	TrackReply
+)
+
 // A Trace records the fate of one packet. Packets have none (nil) unless
 // somebody asked to watch them; all methods may be called on nil.
 type Trace struct {

@@ -84,6 +84,7 @@ type Packet struct {
 	Mark    uint32 // set by rules (Linux: skb->mark)
 	Flow    *Flow  // the flow it belongs to, once looked up
 	Trace   *Trace // nil unless this packet is being watched
+	Track   Track  // what connection tracking says of it
 
 	frags [FragsMax]Frag
 	batch int32 // packets chained behind a free list's head, in the depot
@@ -100,6 +101,7 @@ func (p *Packet) reset() {
 	p.Proto, p.TOS, p.TTL = 0, 0, 0
 	p.Src, p.Dst = netip.Addr{}, netip.Addr{}
 	p.Ingress, p.Mark, p.Flow, p.Trace = 0, 0, nil, nil
+	p.Track = Track{}
 	p.freed = false
 }
 
@@ -366,6 +368,7 @@ func (c *Packet) copyFacts(p *Packet) {
 	c.Proto, c.TOS, c.TTL = p.Proto, p.TOS, p.TTL
 	c.Src, c.Dst = p.Src, p.Dst
 	c.Ingress, c.Mark, c.Flow, c.Trace = p.Ingress, p.Mark, p.Flow, p.Trace
+	c.Track = p.Track
 }
 
 // MakePrivate replaces every shared chunk by a copy, so that the payload may

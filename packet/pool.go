@@ -249,7 +249,7 @@ func retire(p *Packet) {
 		panic("packet: ended twice")
 	}
 	p.freed = true
-	p.Flow, p.Trace = nil, nil
+	p.Flow, p.Trace, p.Track.Conn = nil, nil, nil
 	if accounting.Load() {
 		livePackets.Add(-1)
 	}

@@ -222,6 +222,7 @@ func (c *cutter) next(head []byte, extra, n, linear int) *packet.Packet {
 func copyFacts(q, p *packet.Packet) {
 	q.Src, q.Dst, q.Proto, q.TTL, q.TOS = p.Src, p.Dst, p.Proto, p.TTL, p.TOS
 	q.Ingress, q.Mark, q.Flow, q.Trace = p.Ingress, p.Mark, p.Flow, p.Trace
+	q.Track = p.Track
 }
 
 // payload adds the next n bytes to q.
