@@ -64,7 +64,7 @@ func Lines() []Line {
 }
 
 // order is that of the table; lines not named here follow as registered.
-var order = []string{"tcp-stream", "tcp-flows", "tcp-roundtrip", "latency", "tcp-connect", "udp", "kernel", "forward", "allocs", "idle", "hosts", "build"}
+var order = []string{"tcp-stream", "tcp-flows", "tcp-roundtrip", "latency", "tcp-connect", "udp", "kernel", "forward", "bpf", "allocs", "idle", "hosts", "build"}
 
 func rank(l Line) int {
 	for i, prefix := range order {

@@ -35,9 +35,8 @@ func (f *Filter) Native() bool { return f.native != nil }
 // Run returns how many bytes of a packet to keep, as [bpf.Machine.Run] does.
 func (f *Filter) Run(pkt []byte, wireLen int, aux *bpf.Ancillary) uint32 {
 	if f.native != nil {
-		p := Packet{Data: pkt, Aux: aux, WireLen: wireLen}
-		if f.native.run(&p, 1) == 0 {
-			return p.Keep
+		if keep, left := f.native.runOne(pkt, aux, wireLen); left == 0 {
+			return keep
 		}
 	}
 	return f.machine.Run(pkt, wireLen, aux)

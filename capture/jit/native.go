@@ -17,6 +17,13 @@ import (
 //go:noescape
 func call(code uintptr, ps *Packet, n int) (left int)
 
+// callOne is call for one packet. Arguments and results of assembly functions
+// are in memory, and these, but the first and the last, lie there as in a
+// [Packet].
+//
+//go:noescape
+func callOne(code uintptr, data []byte, aux *bpf.Ancillary, wireLen int) (keep uint32, left int)
+
 // instructionsMax is about how many instructions of a program run without a
 // return to Go, some tens of microseconds.
 const instructionsMax = 1 << 16
@@ -52,6 +59,13 @@ func (n *native) run(ps *Packet, count int) (left int) {
 	left = call(n.entry, ps, count)
 	runtime.KeepAlive(n)
 	return left
+}
+
+// runOne is callOne with the code of n.
+func (n *native) runOne(data []byte, aux *bpf.Ancillary, wireLen int) (keep uint32, left int) {
+	keep, left = callOne(n.entry, data, aux, wireLen)
+	runtime.KeepAlive(n)
+	return keep, left
 }
 
 // field is the place of ancillary data in an Ancillary: offset and size.
