@@ -11,7 +11,8 @@
 // all zero at first, and reads the packet in network byte order. [Compile]
 // validates it once ([Program.Validate]) and decodes it into steps with a dense
 // numbering and absolute jump targets; [Machine.Run] is one switch over them
-// that allocates nothing. What validation has settled is not looked at again:
+// that allocates nothing. A load and the comparison behind it, which is most of
+// what filters do, are one step. What validation has settled is not looked at again:
 // only loads, divisions by X and backward jumps are checked as they run.
 //
 // Where Linux and libpcap differ, the machine does as libpcap's bpf_filter: an

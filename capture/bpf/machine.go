@@ -84,6 +84,14 @@ const (
 	jsetX
 	tax
 	txa
+
+	// Loads with the jeqK behind them, in the order of those without.
+	ldWjeq
+	ldHjeq
+	ldBjeq
+	ldIndWjeq
+	ldIndHjeq
+	ldIndBjeq
 )
 
 // codes are the machine's operations by opcode.
@@ -105,11 +113,12 @@ var codes = map[uint16]code{
 	ClassMISC | MiscTAX: tax, ClassMISC | MiscTXA: txa,
 }
 
-// A step is a decoded instruction: jumps name their targets.
+// A step is a decoded instruction: jumps name their targets. A load that a jump
+// on equality follows is decoded together with it: v is the jump's constant.
 type step struct {
-	code   code
+	k, v   uint32
 	jt, jf uint16
-	k      uint32
+	code   code
 }
 
 // A Machine runs one program. It is immutable: goroutines may share it.
@@ -124,17 +133,33 @@ func Compile(p Program) (*Machine, error) {
 		return nil, err
 	}
 	m := &Machine{steps: make([]step, len(p)), loops: p.Loops()}
-	for pc, in := range p {
-		s := step{codes[in.Op], uint16(pc + 1 + int(in.Jt)), uint16(pc + 1 + int(in.Jf)), in.K}
+	for pc := len(p) - 1; pc >= 0; pc-- {
+		in := p[pc]
+		s := step{code: codes[in.Op], jt: uint16(pc + 1 + int(in.Jt)), jf: uint16(pc + 1 + int(in.Jf)), k: in.K}
 		switch {
 		case s.code == ja:
 			s.jt = uint16(pc + 1 + int(int32(in.K)))
 		case s.code >= ldW && s.code <= ldB && in.K >= AdOff:
 			s.code, s.k = ldAux, in.K-AdOff
+		case s.code >= ldW && s.code <= ldIndB && m.steps[pc+1].code == jeqK:
+			next := m.steps[pc+1]
+			s.code, s.v, s.jt, s.jf = s.code-ldW+ldWjeq, next.k, next.jt, next.jf
 		}
 		m.steps[pc] = s
 	}
 	return m, nil
+}
+
+// registers are what changes with each step of a run.
+type registers struct {
+	a, x uint32
+	pc   uint
+}
+
+// memory is the rest of a run's state.
+type memory struct {
+	words [MemWords]uint32
+	jumps int // of a program that loops
 }
 
 // Run returns how many bytes of a packet to keep, 0 for none. pkt are the bytes
@@ -143,82 +168,133 @@ func Compile(p Program) (*Machine, error) {
 // division by zero and a loop that does not end reject the packet. As in
 // libpcap, a shift by more than 31 yields 0, and an offset never wraps.
 func (m *Machine) Run(pkt []byte, wireLen int, aux *Ancillary) uint32 {
-	var mem [MemWords]uint32
-	var a, x uint32
-	var none Ancillary
-	if aux == nil {
-		aux = &none
+	var mem memory
+	r, ended := m.run(registers{}, &mem, pkt, wireLen)
+	for !ended {
+		if r, ended = m.rare(r, pkt, aux); !ended {
+			r, ended = m.run(r, &mem, pkt, wireLen)
+		}
 	}
+	return r.a
+}
+
+// run goes on from r until the program has ended, when A is the verdict, or
+// until there is a load for rare to do. It calls nothing, so that A, X and the
+// rest stay in the processor's registers.
+func (m *Machine) run(r registers, mem *memory, pkt []byte, wireLen int) (_ registers, ended bool) {
+	pkt = pkt[:len(pkt):len(pkt)] // one length to keep, not two
 	steps := m.steps
-	left := stepsMax
-	for pc := uint(0); pc < uint(len(steps)); {
+	a, x, pc := r.a, r.x, r.pc
+	for pc < uint(len(steps)) {
 		s := &steps[pc]
 		pc++
 		switch s.code {
 		case retK:
-			return s.k
+			return registers{a: s.k}, true
 		case retA:
-			return a
+			return registers{a: a}, true
 		case ldW:
-			b := window(pkt, uint64(s.k), 4, aux)
-			if b == nil {
-				return 0
+			off := uint64(s.k)
+			if off+4 > uint64(len(pkt)) {
+				return registers{a, x, pc - 1}, false
 			}
-			a = binary.BigEndian.Uint32(b)
+			a = binary.BigEndian.Uint32(pkt[off : off+4])
 		case ldH:
-			b := window(pkt, uint64(s.k), 2, aux)
-			if b == nil {
-				return 0
+			off := uint64(s.k)
+			if off+2 > uint64(len(pkt)) {
+				return registers{a, x, pc - 1}, false
 			}
-			a = uint32(binary.BigEndian.Uint16(b))
+			a = uint32(binary.BigEndian.Uint16(pkt[off : off+2]))
 		case ldB:
-			b := window(pkt, uint64(s.k), 1, aux)
-			if b == nil {
-				return 0
+			off := uint64(s.k)
+			if off >= uint64(len(pkt)) {
+				return registers{a, x, pc - 1}, false
 			}
-			a = uint32(b[0])
+			a = uint32(pkt[off])
 		case ldIndW:
-			b := window(pkt, uint64(x)+uint64(s.k), 4, aux)
-			if b == nil {
-				return 0
+			off := uint64(x) + uint64(s.k)
+			if off+4 > uint64(len(pkt)) {
+				return registers{a, x, pc - 1}, false
 			}
-			a = binary.BigEndian.Uint32(b)
+			a = binary.BigEndian.Uint32(pkt[off : off+4])
 		case ldIndH:
-			b := window(pkt, uint64(x)+uint64(s.k), 2, aux)
-			if b == nil {
-				return 0
+			off := uint64(x) + uint64(s.k)
+			if off+2 > uint64(len(pkt)) {
+				return registers{a, x, pc - 1}, false
 			}
-			a = uint32(binary.BigEndian.Uint16(b))
+			a = uint32(binary.BigEndian.Uint16(pkt[off : off+2]))
 		case ldIndB:
-			b := window(pkt, uint64(x)+uint64(s.k), 1, aux)
-			if b == nil {
-				return 0
+			off := uint64(x) + uint64(s.k)
+			if off >= uint64(len(pkt)) {
+				return registers{a, x, pc - 1}, false
 			}
-			a = uint32(b[0])
+			a = uint32(pkt[off])
+		case ldWjeq:
+			off := uint64(s.k)
+			if off+4 > uint64(len(pkt)) {
+				return registers{a, x, pc - 1}, false
+			}
+			a = binary.BigEndian.Uint32(pkt[off : off+4])
+			pc = s.next(a == s.v)
+		case ldHjeq:
+			off := uint64(s.k)
+			if off+2 > uint64(len(pkt)) {
+				return registers{a, x, pc - 1}, false
+			}
+			a = uint32(binary.BigEndian.Uint16(pkt[off : off+2]))
+			pc = s.next(a == s.v)
+		case ldBjeq:
+			off := uint64(s.k)
+			if off >= uint64(len(pkt)) {
+				return registers{a, x, pc - 1}, false
+			}
+			a = uint32(pkt[off])
+			pc = s.next(a == s.v)
+		case ldIndWjeq:
+			off := uint64(x) + uint64(s.k)
+			if off+4 > uint64(len(pkt)) {
+				return registers{a, x, pc - 1}, false
+			}
+			a = binary.BigEndian.Uint32(pkt[off : off+4])
+			pc = s.next(a == s.v)
+		case ldIndHjeq:
+			off := uint64(x) + uint64(s.k)
+			if off+2 > uint64(len(pkt)) {
+				return registers{a, x, pc - 1}, false
+			}
+			a = uint32(binary.BigEndian.Uint16(pkt[off : off+2]))
+			pc = s.next(a == s.v)
+		case ldIndBjeq:
+			off := uint64(x) + uint64(s.k)
+			if off >= uint64(len(pkt)) {
+				return registers{a, x, pc - 1}, false
+			}
+			a = uint32(pkt[off])
+			pc = s.next(a == s.v)
 		case ldLen:
 			a = uint32(wireLen)
 		case ldImm:
 			a = s.k
 		case ldMem:
-			a = mem[s.k%MemWords]
+			a = mem.words[s.k%MemWords]
 		case ldAux:
-			a = aux.load(s.k, pkt, a, x)
+			return registers{a, x, pc - 1}, false
 		case ldxLen:
 			x = uint32(wireLen)
 		case ldxMsh:
-			b := window(pkt, uint64(s.k), 1, aux)
-			if b == nil {
-				return 0
+			off := uint64(s.k)
+			if off >= uint64(len(pkt)) {
+				return registers{a, x, pc - 1}, false
 			}
-			x = uint32(b[0]&0xf) * 4
+			x = uint32(pkt[off]&0xf) * 4
 		case ldxImm:
 			x = s.k
 		case ldxMem:
-			x = mem[s.k%MemWords]
+			x = mem.words[s.k%MemWords]
 		case st:
-			mem[s.k%MemWords] = a
+			mem.words[s.k%MemWords] = a
 		case stx:
-			mem[s.k%MemWords] = x
+			mem.words[s.k%MemWords] = x
 		case addK:
 			a += s.k
 		case subK:
@@ -247,12 +323,12 @@ func (m *Machine) Run(pkt []byte, wireLen int, aux *Ancillary) uint32 {
 			a *= x
 		case divX:
 			if x == 0 {
-				return 0
+				return registers{}, true
 			}
 			a /= x
 		case modX:
 			if x == 0 {
-				return 0
+				return registers{}, true
 			}
 			a %= x
 		case andX:
@@ -270,8 +346,8 @@ func (m *Machine) Run(pkt []byte, wireLen int, aux *Ancillary) uint32 {
 		case ja:
 			pc = uint(s.jt)
 			if m.loops {
-				if left--; left == 0 {
-					return 0
+				if mem.jumps++; mem.jumps == stepsMax {
+					return registers{}, true
 				}
 			}
 		case jeqK:
@@ -296,7 +372,7 @@ func (m *Machine) Run(pkt []byte, wireLen int, aux *Ancillary) uint32 {
 			a = x
 		}
 	}
-	return 0
+	return registers{}, true
 }
 
 // next is where a conditional jump leads.
@@ -307,22 +383,59 @@ func (s *step) next(holds bool) uint {
 	return uint(s.jf)
 }
 
-// window is the n bytes at off of pkt, nil if they are not all there. Offsets
-// from NetOff and LLOff count from the headers that aux places.
-func window(pkt []byte, off, n uint64, aux *Ancillary) []byte {
-	if off+n > uint64(len(pkt)) {
-		if off < LLOff || off > 1<<32-1 {
-			return nil
-		}
-		if off >= NetOff {
-			off += uint64(aux.NetOffset) - NetOff
-		} else {
-			off += uint64(aux.LLOffset) - LLOff
-		}
-		// A header before the packet leaves off huge, and off+n may wrap.
-		if end, carry := bits.Add64(off, n, 0); carry != 0 || end > uint64(len(pkt)) {
-			return nil
-		}
+// rare does the load at r.pc, whose bytes run does not find in the packet. If
+// they are nowhere the program has ended.
+func (m *Machine) rare(r registers, pkt []byte, aux *Ancillary) (_ registers, ended bool) {
+	if aux == nil {
+		aux = &Ancillary{}
+	}
+	s := &m.steps[r.pc]
+	r.pc++ // also if a jump was decoded with s: it is the next step
+	off, n := uint64(s.k), uint64(1)
+	switch s.code {
+	case ldAux:
+		r.a = aux.load(s.k, pkt, r.a, r.x)
+		return r, false
+	case ldIndW, ldIndH, ldIndB, ldIndWjeq, ldIndHjeq, ldIndBjeq:
+		off += uint64(r.x)
+	}
+	switch s.code {
+	case ldW, ldWjeq, ldIndW, ldIndWjeq:
+		n = 4
+	case ldH, ldHjeq, ldIndH, ldIndHjeq:
+		n = 2
+	}
+	b := elsewhere(pkt, off, n, aux)
+	if b == nil {
+		return registers{}, true
+	}
+	var v uint32
+	for _, c := range b {
+		v = v<<8 | uint32(c)
+	}
+	if s.code == ldxMsh {
+		r.x = v & 0xf * 4
+	} else {
+		r.a = v
+	}
+	return r, false
+}
+
+// elsewhere is the n bytes at off, which end behind pkt: offsets from NetOff and
+// LLOff count from the headers that aux places, at others there is nothing. It
+// is nil if the bytes are not all there.
+func elsewhere(pkt []byte, off, n uint64, aux *Ancillary) []byte {
+	switch {
+	case off < LLOff || off > 1<<32-1:
+		return nil
+	case off >= NetOff:
+		off += uint64(aux.NetOffset) - NetOff
+	default:
+		off += uint64(aux.LLOffset) - LLOff
+	}
+	// A header before the packet leaves off huge, and off+n may wrap.
+	if end, carry := bits.Add64(off, n, 0); carry != 0 || end > uint64(len(pkt)) {
+		return nil
 	}
 	return pkt[off : off+n]
 }

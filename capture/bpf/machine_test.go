@@ -20,6 +20,9 @@ func ld(size uint16, mode uint16, k uint32) bpf.Instruction {
 
 func op(o uint16, k uint32) bpf.Instruction { return bpf.Instruction{Op: o, K: k} }
 
+// jeq skips an instruction unless A is k.
+func jeq(k uint32) bpf.Instruction { return bpf.Instruction{Op: bpf.ClassJMP | bpf.JmpEq, Jf: 1, K: k} }
+
 var retA = op(bpf.ClassRET|bpf.RetA, 0)
 
 // TestRun runs programs written by hand over one packet.
@@ -60,6 +63,11 @@ func TestRun(t *testing.T) {
 		{"network header past the end", pkt, bpf.Program{ld(bpf.SizeB, bpf.ModeABS, bpf.NetOff+4), op(bpf.ClassRET, 1)}, 0},
 		{"link header", pkt, bpf.Program{ld(bpf.SizeB, bpf.ModeABS, bpf.LLOff+2), retA}, 0x45},
 		{"link header before the start", pkt, bpf.Program{ld(bpf.SizeW, bpf.ModeABS, bpf.LLOff), op(bpf.ClassRET, 1)}, 0},
+		{"network header, compared", pkt, bpf.Program{ld(bpf.SizeH, bpf.ModeABS, bpf.NetOff), jeq(0xf405), retA, op(bpf.ClassRET, 1)}, 0xf405},
+		{"link header by X, compared", pkt, bpf.Program{op(ldximm, bpf.LLOff), ld(bpf.SizeH, bpf.ModeIND, 4), jeq(0x0203), retA, op(bpf.ClassRET, 1)}, 0x0203},
+		{"word, compared", pkt, bpf.Program{ld(bpf.SizeW, bpf.ModeABS, 4), jeq(0xf4050607), retA, op(bpf.ClassRET, 1)}, 0xf4050607},
+		{"word past the end, compared", pkt, bpf.Program{ld(bpf.SizeW, bpf.ModeABS, 5), jeq(1), retA, op(bpf.ClassRET, 1)}, 0},
+		{"nibble of the network header", pkt, bpf.Program{op(bpf.ClassLDX|bpf.SizeB|bpf.ModeMSH, bpf.NetOff), op(bpf.ClassMISC|bpf.MiscTXA, 0), retA}, 16},
 		{"protocol", pkt, bpf.Program{ld(0, bpf.ModeABS, bpf.AdProtocol), retA}, 0x800},
 		{"packet type", pkt, bpf.Program{ld(0, bpf.ModeABS, bpf.AdPktType), retA}, 4},
 		{"interface", pkt, bpf.Program{ld(0, bpf.ModeABS, bpf.AdIfIndex), retA}, 3},
