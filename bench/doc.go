@@ -1,5 +1,6 @@
 // Package bench measures towpath beside what a user would pick instead: the
-// gVisor netstack, Go's net package over the kernel's loopback, and net.Pipe.
+// gVisor netstack, Go's net package over the kernel's loopback, and net.Pipe;
+// and its packet filters beside libpcap and golang.org/x/net/bpf.
 //
 //	go run ./cmd/bench                       # every line, every contender
 //	go run ./cmd/bench -lines 'udp' -rounds 3 -time 100ms
