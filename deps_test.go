@@ -60,6 +60,7 @@ capture/jit:      capture/bpf golang.org/x/sys
 capture/expr:     capture/bpf wire
 capture/savefile: wire
 capture/dissect:  wire
+capture/pcap:     capture/bpf capture/expr capture/jit capture/savefile wire
 
 # Of the drivers only the loopback, of the firewall only the hooks.
 host:             clock packet wire link link/loop ip/ifaddr ip/route ip/neigh ip/frag ip/group tcp tcp/cc socket firewall/hook
@@ -75,12 +76,14 @@ tool:             host
 tool/get:         host tool
 tool/ping:        host tool
 tool/sleep:       host tool
+tool/tcpdump:     capture/bpf capture/dissect capture/expr capture/pcap capture/savefile wire
 
 lab/machine:      link link/afpacket link/tun wire internal/sys golang.org/x/sys
 lab:              run capture capture/savefile clock host ip/route lab/machine link link/cable link/netem packet wire
                   service service/echo service/http tool tool/get tool/ping tool/sleep
                   github.com/goccy/go-yaml
-cmd/towpath:      host lab lab/machine posix/sockd run service service/echo service/http github.com/spf13/cobra
+cmd/towpath:      host lab lab/machine posix/sockd run service service/echo service/http tool/tcpdump
+                  github.com/spf13/cobra
 
 # For tests only.
 internal/testenv: golang.org/x/sys

@@ -59,7 +59,8 @@ func (t *text) icmp6(b []byte, n int, fragment bool) {
 			t.str(", code-#").num(int(code))
 		}
 	case 128, 129:
-		t.str(", id ").num(int(t.u16(b, 4))).str(", seq ").num(int(t.u16(b, 6)))
+		id, seq := t.u16(b, 4), t.u16(b, 6)
+		t.str(", id ").num(int(id)).str(", seq ").num(int(seq))
 	case 130:
 		if n == 24 {
 			t.mld(b)

@@ -473,7 +473,7 @@ func (t *text) sll2(b []byte, n int) int {
 	if !t.has(b, head) {
 		return len(b)
 	}
-	t.str("ifindex ").u32(index).byte(' ')
+	t.iface(index)
 	t.sllType(uint16(kind), "")
 	if !t.p.LinkHeader {
 		for i, s := range []string{" In", "  B", "  M", "  P", "Out"} {
@@ -490,6 +490,26 @@ func (t *text) sll2(b []byte, n int) int {
 	}
 	t.sllPayload(b[head:], n-head, typ)
 	return head
+}
+
+// iface prints an interface by its name, filled up to five letters, or by its
+// number.
+func (t *text) iface(index uint32) {
+	name := ""
+	if t.p.Interface != nil {
+		name = t.p.Interface(index)
+	}
+	if name == "" {
+		t.str("ifindex ").u32(index).byte(' ')
+		return
+	}
+	t.str(name)
+	for n := len(name); n < 6; n++ {
+		t.byte(' ')
+	}
+	if len(name) > 5 {
+		t.byte(' ')
+	}
 }
 
 func (t *text) mpls(b []byte, n int) {

@@ -41,11 +41,14 @@ type Options struct {
 	AbsoluteSeq bool // -S
 	NoChecksums bool // -K
 	Number      bool // -#
+	Lengths     bool // --lengths
 	Nano        bool // times in nanoseconds
 	Time        TimeStyle
 	Dump        Dump
 	// Names finds the names of ports and addresses; nil means numbers only (-n).
 	Names Names
+	// Interface finds the name of an interface, or ""; nil means numbers only.
+	Interface func(index uint32) string
 	// Location is where the time of day is that of; nil means time.Local.
 	Location *time.Location
 }
@@ -55,6 +58,7 @@ type Names interface {
 	Addr(netip.Addr) string
 	Port(proto wire.Proto, port uint16) string
 	Proto(wire.Proto) string
+	Ether(wire.MAC) string
 }
 
 // A Printer prints packets, one after the other. It remembers TCP connections,
@@ -86,6 +90,9 @@ func (p *Printer) Append(dst []byte, pkt *Packet) []byte {
 		t.str("  ")
 	}
 	t.b = p.appendTime(t.b, pkt.Time)
+	if p.Lengths {
+		t.str("caplen ").num(len(pkt.Data)).str(", len ").num(max(pkt.Length, len(pkt.Data))).str(", ")
+	}
 	head := t.link(pkt)
 	if t.short {
 		head = 0 // as tcpdump, which has forgotten it

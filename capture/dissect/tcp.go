@@ -2,6 +2,7 @@ package dissect
 
 import (
 	"net/netip"
+	"strings"
 
 	"github.com/towpath/towpath/wire"
 )
@@ -153,15 +154,54 @@ func (t *text) resetData(b []byte, n int) {
 	t.byte(']')
 }
 
-// lineProtocols are those whose messages begin with a line of text, by port.
-var lineProtocols = []name{{80, "HTTP"}, {8080, "HTTP"}, {3128, "HTTP"}, {25, "SMTP"}, {587, "SMTP"}, {21, "FTP"}, {554, "RTSP"}, {8554, "RTSP"}}
+// A lineProtocol is one whose messages begin with a line of text.
+type lineProtocol struct {
+	name  string
+	short string // for [|short]
+	// methods are what requests begin with; nil: everything is printed.
+	methods map[string]bool
+}
+
+var (
+	lineHTTP = lineProtocol{"HTTP", "http", methods("GET PUT COPY HEAD LOCK MOVE POLL POST BCOPY BMOVE MKCOL TRACE LABEL MERGE DELETE SEARCH " +
+		"UNLOCK REPORT UPDATE NOTIFY BDELETE CONNECT OPTIONS CHECKIN PROPFIND CHECKOUT CCM_POST SUBSCRIBE PROPPATCH BPROPFIND BPROPPATCH " +
+		"UNCHECKOUT MKACTIVITY MKWORKSPACE UNSUBSCRIBE RPC_CONNECT VERSION-CONTROL BASELINE-CONTROL")}
+	lineRTSP = lineProtocol{"RTSP", "rtsp", methods("OPTIONS DESCRIBE ANNOUNCE SETUP PLAY PAUSE TEARDOWN GET_PARAMETER SET_PARAMETER REDIRECT RECORD")}
+	lineSMTP = lineProtocol{"SMTP", "smtp", nil}
+	lineFTP  = lineProtocol{"FTP", "ftp", nil}
+)
+
+func methods(list string) map[string]bool {
+	m := map[string]bool{}
+	for s := range strings.FieldsSeq(list) {
+		m[s] = true
+	}
+	return m
+}
+
+// lineProtocolOf is the protocol of a port, or nil.
+func lineProtocolOf(port uint16) *lineProtocol {
+	switch port {
+	case 80, 8080, 3128:
+		return &lineHTTP
+	case 25, 587:
+		return &lineSMTP
+	case 21:
+		return &lineFTP
+	case 554, 8554:
+		return &lineRTSP
+	}
+	return nil
+}
 
 func (t *text) tcpPayload(b []byte, n int, sp, dp uint16) {
-	for _, l := range lineProtocols {
-		if int(sp) == l.n || int(dp) == l.n {
-			t.textLines(b, n, l.s)
-			return
-		}
+	l := lineProtocolOf(sp)
+	if l == nil {
+		l = lineProtocolOf(dp)
+	}
+	if l != nil {
+		t.textLines(limit(b, n), n, l)
+		return
 	}
 	if sp == 53 || dp == 53 {
 		t.dnsOverTCP(b, n)
@@ -193,62 +233,109 @@ func (t *text) dnsOverTCP(b []byte, n int) {
 	t.dns(b, n, false)
 }
 
-// textLines prints the first line of text, or all of it if verbose.
-func (t *text) textLines(b []byte, n int, label string) {
-	b = limit(b, n)
-	if len(b) == 0 {
-		return
-	}
-	t.str(": ").str(label)
-	if !firstLineIsText(b) {
-		t.str(", length: ").num(n)
+// textLines prints the first line of a message, or all of them if verbose, as
+// far as they are text.
+func (t *text) textLines(b []byte, n int, l *lineProtocol) {
+	t.proto = l.short
+	t.str(": ").str(l.name)
+	if n == 0 || l.methods != nil && !l.begins(b, n) {
 		return
 	}
 	if t.p.Verbose == 0 {
-		line, _ := cutLine(b)
-		t.str(": ")
-		for _, c := range line {
-			t.safe(c)
-		}
+		t.textLine(": ", b, n)
 		return
 	}
 	t.str(", length: ").num(n)
-	for len(b) > 0 {
-		line, rest := cutLine(b)
-		t.str("\n\t")
-		for _, c := range line {
-			t.safe(c)
+	for at := 0; at < n; {
+		eaten := t.textLine("\n\t", skip(b, at), n-at)
+		if eaten == 0 {
+			return
 		}
-		b = rest
-		if len(line) == 0 {
+		at += eaten
+	}
+}
+
+// textLine prints a line, of which b is what was captured and n how much there
+// was, and returns how long it is, with its end; 0 if it has none.
+func (t *text) textLine(before string, b []byte, n int) int {
+	for i := range n {
+		if i >= len(b) {
+			t.trunc()
+			return 0
+		}
+		eaten := 0
+		switch c := b[i]; {
+		case c == '\n':
+			eaten = i + 1
+		case c == '\r':
+			if i+1 == n {
+				return 0
+			}
+			if i+1 >= len(b) {
+				t.trunc()
+				return 0
+			}
+			if b[i+1] != '\n' {
+				return 0
+			}
+			eaten = i + 2
+		case c < ' ' && c != '\t' || c >= 0x7f:
+			return 0
+		}
+		if eaten > 0 {
+			t.str(before).str(string(b[:i]))
+			return eaten
+		}
+	}
+	t.str(before).str(string(b[:n]))
+	t.trunc()
+	return 0
+}
+
+// begins reports whether a message begins with a method, or with a version and
+// a status.
+func (l *lineProtocol) begins(b []byte, n int) bool {
+	first, rest, ok := word(b, n)
+	if !ok {
+		return false
+	}
+	if l.methods[strings.ToUpper(string(first))] {
+		return true
+	}
+	code, _, ok := word(skip(b, rest), n-rest)
+	return ok && len(code) == 3 && digit(code[0]) && digit(code[1]) && digit(code[2])
+}
+
+func digit(c byte) bool { return c >= '0' && c <= '9' }
+
+// word is the word that b begins with, and where the next one begins. It is
+// none if its end was not captured, or if it is no text.
+func word(b []byte, n int) (w []byte, next int, ok bool) {
+	const most = 128
+	for next < n {
+		if next >= len(b) || next >= most {
+			return nil, 0, false
+		}
+		c := b[next]
+		if c == ' ' || c == '\t' || c == '\r' || c == '\n' {
 			break
 		}
-	}
-}
-
-func firstLineIsText(b []byte) bool {
-	for _, c := range b {
-		if c == '\r' || c == '\n' {
-			return true
+		if c < ' ' || c >= 0x7f {
+			return nil, 0, false
 		}
-		if c < ' ' && c != '\t' || c >= 0x7f {
-			return false
-		}
+		next++
 	}
-	return true
-}
-
-func cutLine(b []byte) (line, rest []byte) {
-	for i, c := range b {
-		if c == '\n' {
-			line = b[:i]
-			if i > 0 && b[i-1] == '\r' {
-				line = b[:i-1]
-			}
-			return line, b[i+1:]
+	w = b[:next]
+	for next < n {
+		if next >= len(b) {
+			return nil, 0, false
 		}
+		if c := b[next]; c == '\r' || c == '\n' || c != ' ' && c != '\t' {
+			break
+		}
+		next++
 	}
-	return b, nil
+	return w, next, len(w) > 0
 }
 
 var tcpOptionNames = []name{

@@ -89,11 +89,24 @@ func (t *text) ip(a netip.Addr) *text {
 	return t
 }
 
+// mac prints a station address. With names it is followed by whose addresses
+// begin so.
 func (t *text) mac(m wire.MAC) *text {
-	if !t.cut {
-		t.b, _ = m.AppendText(t.b)
+	if t.cut {
+		return t
 	}
-	return t
+	if t.p.Names == nil {
+		t.b, _ = m.AppendText(t.b)
+		return t
+	}
+	if s := t.p.Names.Ether(m); s != "" {
+		return t.str(s)
+	}
+	t.b, _ = m.AppendText(t.b)
+	if m == wire.Broadcast {
+		return t
+	}
+	return t.str(" (oui ").lookup(ouis, int(m[0])<<16|int(m[1])<<8|int(m[2]), "Unknown").byte(')')
 }
 
 // trunc says that the capture ends within the protocol being printed.

@@ -7,7 +7,7 @@ import (
 func (t *text) udp(b []byte, n int, fragment bool) {
 	t.proto = "udp"
 	if len(b) < 4 {
-		t.addresses(":")
+		t.addresses(": ")
 		t.trunc()
 		return
 	}

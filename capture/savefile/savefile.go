@@ -52,8 +52,8 @@
 // refuse packets that claim more than PacketMax, or more captured bytes than
 // the packet had, and blocks whose two lengths differ or whose parts reach
 // beyond them. [NewReader] tells pcapng from pcap and refuses it, with
-// [ErrPcapng]; compressed files are refused too. Comments, names of addresses
-// and secrets of pcapng are skipped.
+// [ErrPcapng]; [NewSource] reads both, also when compressed with gzip. Comments,
+// names of addresses and secrets of pcapng are skipped.
 package savefile
 
 import (

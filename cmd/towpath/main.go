@@ -37,7 +37,7 @@ func execute(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(labCommand(), doctorCommand(), versionCommand(), sockdCommand(), runCommand())
+	root.AddCommand(labCommand(), doctorCommand(), versionCommand(), sockdCommand(), runCommand(), tcpdumpCommand())
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetArgs(args)
 	root.SetOut(stdout)
@@ -46,9 +46,12 @@ func execute(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	var mistakes lab.Errors
 	var failure *failed
 	var program *run.ExitError
+	var told exitStatus
 	switch {
 	case err == nil:
 		return 0
+	case errors.As(err, &told):
+		return int(told)
 	case errors.As(err, &failure):
 		fmt.Fprintf(stderr, "towpath: %v\n", err)
 		return 1
@@ -68,6 +71,11 @@ func execute(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 type failed struct{ error }
 
 func (f *failed) Unwrap() error { return f.error }
+
+// exitStatus is the error of a command that has said itself what went wrong.
+type exitStatus int
+
+func (s exitStatus) Error() string { return fmt.Sprintf("exit status %d", int(s)) }
 
 func versionCommand() *cobra.Command {
 	return &cobra.Command{
