@@ -145,6 +145,9 @@ ReasonUDPMemory        host:TestMemoryBudget
 ReasonTCPMemory        host:TestMemoryBudget
 ReasonTCPSynMemory     host:TestMemoryBudget
 ReasonUDPClosed        host:TestDropClosed
+ReasonRawChecksum      host:TestRawDrops
+ReasonRawQueueFull     host:TestRawDrops
+ReasonRawMemory        host:TestRawDrops
 ReasonTCPMalformed     host:TestDropReasons
 ReasonTCPChecksum      host:TestDropReasons
 ReasonTCPNoSocket      host:TestDropReasons

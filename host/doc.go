@@ -64,6 +64,6 @@
 // walk reads it by the adapter's index.
 //
 // Limits: no source-filtered groups, temporary or stable private IPv6 addresses,
-// source routes or raw sockets. Sockets' own flows are divided among the ways of
+// or source routes. Sockets' own flows are divided among the ways of
 // a route by their addresses only.
 package host

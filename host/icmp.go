@@ -281,6 +281,35 @@ func errnoOf6(t wire.ICMPv6Type, code uint8) syscall.Errno {
 	return syscall.EHOSTUNREACH
 }
 
+// hard reports whether a socket that has a peer is told of the error even if it
+// does not keep errors. The others are soft: they may pass (RFC 1122
+// §4.2.3.9; Linux: the fatal ones of icmp_err_convert and tab_unreach).
+func (c *icmpCause) hard(v6 bool) bool {
+	if c.errno == syscall.EMSGSIZE {
+		return true
+	}
+	if v6 {
+		switch c.type6 {
+		case wire.ICMPv6Unreachable:
+			return c.errno == syscall.EACCES || c.errno == syscall.ECONNREFUSED
+		case wire.ICMPv6ParamProblem:
+			return true
+		}
+		return false
+	}
+	switch c.type4 {
+	case wire.ICMPv4Unreachable:
+		switch c.code4 {
+		case wire.ICMPv4NetUnreachable, wire.ICMPv4HostUnreachable, wire.ICMPv4SourceRouteFail, wire.ICMPv4NetTOS, wire.ICMPv4HostTOS:
+			return false
+		}
+		return true
+	case wire.ICMPv4ParamProblem:
+		return true
+	}
+	return false
+}
+
 // quoted is what an ICMP error tells of the packet it is about. src and dst are
 // those of that packet: src is ours.
 type quoted struct {
@@ -289,7 +318,8 @@ type quoted struct {
 	srcPort, dstPort uint16
 	seq              uint32     // TCP: sequence number
 	from             netip.Addr // who sent the error; invalid: we did
-	header           []byte     // lent: of the transport header what there is
+	packet           []byte     // lent: all that is quoted
+	header           []byte     // lent: of it the transport header and what follows
 }
 
 // errorIn finds out which packet of ours an ICMP error is about, and tells its
@@ -315,6 +345,7 @@ func (ln *lane) errorIn(p *packet.Packet, c icmpCause) {
 // whether there was enough of it: eight bytes of the transport header (RFC 792).
 func (q *quoted) parse(b []byte, v4 bool) bool {
 	var l4 []byte
+	q.packet = b
 	if v4 {
 		ip := wire.IPv4(b)
 		if len(b) < wire.IPv4Len || b[0]>>4 != 4 || ip.HeaderLen() < wire.IPv4Len || len(b) < ip.HeaderLen() || ip.FragOffset() != 0 {
@@ -347,6 +378,11 @@ func (q *quoted) parse(b []byte, v4 bool) bool {
 // senderError tells the socket that sent a packet what became of it, and
 // reports whether there is one.
 func (ln *lane) senderError(q *quoted, c icmpCause) bool {
+	heard := len(ln.raws) != 0 && ln.rawError(q, &c)
+	return ln.protocolError(q, c) || heard
+}
+
+func (ln *lane) protocolError(q *quoted, c icmpCause) bool {
 	switch q.proto {
 	case wire.ProtoTCP:
 		return ln.tcpError(q, c)

@@ -41,6 +41,7 @@ type lane struct {
 	tcp      connTable
 	timeWait timeWaits
 	ports    portTable // listeners, datagram sockets and bound ports
+	raws     []*udpSocket
 	pings    map[uint16]*pingWait
 	pingID   uint16
 	sockets  map[closer]struct{} // all open sockets, for close

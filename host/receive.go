@@ -261,6 +261,7 @@ func (ln *lane) reassembled(a *link.Adapter, p *packet.Packet) {
 // transportIn hands a packet to its transport protocol.
 func (ln *lane) transportIn(a *link.Adapter, p *packet.Packet) {
 	p.Pull(int(p.Transport - p.Start()))
+	heard := len(ln.raws) != 0 && ln.rawIn(p)
 	switch p.Proto {
 	case wire.ProtoTCP:
 		ln.tcpIn(a, p)
@@ -275,6 +276,10 @@ func (ln *lane) transportIn(a *link.Adapter, p *packet.Packet) {
 	default:
 		if b := ln.conf.transport(p.Proto); b != nil {
 			b.t.Receive(&TransportContext{ln, b, a}, p)
+			return
+		}
+		if heard {
+			ln.pool.Free(p)
 			return
 		}
 		c := icmpProtocol

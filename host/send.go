@@ -14,6 +14,7 @@ import (
 
 var (
 	broadcast4 = netip.AddrFrom4([4]byte{255, 255, 255, 255})
+	loopback4  = netip.AddrFrom4([4]byte{127, 0, 0, 1})
 	allNodes4  = netip.AddrFrom4([4]byte{224, 0, 0, 1})
 	allNodes6  = netip.MustParseAddr("ff02::1")
 )
@@ -60,7 +61,9 @@ func (ln *lane) routeBy(d *dst, k *route.Key, scope int32, hash uint32) packet.R
 	ip := k.Dst
 	*d = dst{conf: ln.conf, next: ip}
 	if _, ours := ln.conf.addrs.Local(ip); ours || ip.IsLoopback() {
-		d.out, d.src = ln.conf.adapters[1], ip
+		if d.out, d.src = ln.conf.adapters[1], ip; !ours && ip.Is4() {
+			d.src = loopback4 // all of 127.0.0.0/8 is this host, by one address
+		}
 		return packet.NotDropped
 	}
 	if scope != 0 && (ip.IsLinkLocalUnicast() || ip.IsLinkLocalMulticast()) {
@@ -218,6 +221,12 @@ func (ln *lane) ipOutWith(p *packet.Packet, d *dst, options []byte) {
 		})
 	}
 	p.Net = p.Start()
+	ln.localOut(p, d)
+}
+
+// localOut sends a packet made here whose IP header is complete: p begins with
+// it.
+func (ln *lane) localOut(p *packet.Packet, d *dst) {
 	if js := ln.conf.hooks.Packet[hook.Output]; js != nil {
 		to, mark, tos := p.Dst, p.Mark, p.TOS
 		if !ln.judge(hook.Output, js, nil, d.out, p) {

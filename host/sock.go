@@ -24,6 +24,7 @@ import (
 type Socket struct {
 	ln    *lane
 	six   bool // AF_INET6
+	typ   SockType
 	proto wire.Proto
 
 	// Guarded by lane.mu.
@@ -69,15 +70,21 @@ type sockOptions struct {
 	MSS                int
 	TTL, TOS           uint8
 	NoMulticastLoop    bool
-	RecvErr, RecvErr6  bool   // keep errors about datagrams (IP_RECVERR, IPV6_RECVERR)
-	Congestion         string // one of cc.Names; empty: the host's
-	SynCount           int
-	Cork               bool
-	OOBInline          bool
-	UserTimeout        time.Duration // 0: none
-	WindowClamp        int           // bytes; 0: none
-	FinWait2           time.Duration // 0: the host's; negative: none
-	NotSentLowat       int           // bytes; 0: none
+	RecvErr, RecvErr6  bool // keep errors about datagrams (IP_RECVERR, IPV6_RECVERR)
+
+	// Of raw sockets.
+	HeaderIncluded bool      // what is sent begins with its IP header (IP_HDRINCL, IPV6_HDRINCL)
+	ChecksumAt     int       // IPv6: where a checksum is to be filled in and verified; negative: nowhere (IPV6_CHECKSUM)
+	ICMPBlocked    [8]uint32 // ICMP types that are not received, a bit each (ICMP_FILTER, ICMP6_FILTER)
+
+	Congestion   string // one of cc.Names; empty: the host's
+	SynCount     int
+	Cork         bool
+	OOBInline    bool
+	UserTimeout  time.Duration // 0: none
+	WindowClamp  int           // bytes; 0: none
+	FinWait2     time.Duration // 0: the host's; negative: none
+	NotSentLowat int           // bytes; 0: none
 }
 
 // SockType is the type of a [Socket].
@@ -87,6 +94,7 @@ type SockType int
 const (
 	SockStream SockType = 1
 	SockDgram  SockType = 2
+	SockRaw    SockType = 3
 )
 
 // Address families, by their numbers on Linux.
@@ -98,12 +106,15 @@ const (
 
 // Socket makes a socket of a family, AFInet or AFInet6, a type and an IP
 // protocol; 0 is the type's usual one. Datagram sockets of ICMP and ICMPv6 are
-// ping sockets.
+// ping sockets; raw sockets have no usual protocol.
 func (h *Host) Socket(family int, t SockType, proto int) (*Socket, syscall.Errno) {
 	if family != AFInet && family != AFInet6 {
 		return nil, syscall.EAFNOSUPPORT
 	}
-	s := &Socket{ln: &h.lane, six: family == AFInet6, proto: wire.Proto(proto)}
+	if proto < 0 || proto >= protocolMax {
+		return nil, syscall.EINVAL
+	}
+	s := &Socket{ln: &h.lane, six: family == AFInet6, typ: t, proto: wire.Proto(proto)}
 	s.opt.Linger, s.opt.RcvLowat = -1, 1
 	set := &h.conf.Load().set
 	s.opt.KeepIdle, s.opt.KeepIntv = time.Duration(set.TCPKeepIdle)*time.Second, time.Duration(set.TCPKeepInterval)*time.Second
@@ -127,10 +138,14 @@ func (h *Host) Socket(family int, t SockType, proto int) (*Socket, syscall.Errno
 		if s.proto != wire.ProtoUDP && s.proto != icmp {
 			return nil, syscall.EPROTONOSUPPORT
 		}
+	case SockRaw:
+		if proto == 0 || proto > 255 {
+			return nil, syscall.EPROTONOSUPPORT
+		}
 	default:
 		return nil, syscall.ESOCKTNOSUPPORT
 	}
-	if s.proto != wire.ProtoTCP {
+	if t != SockStream {
 		return s, s.openDatagram(h)
 	}
 	s.ln.lock()
@@ -143,7 +158,7 @@ func (h *Host) Socket(family int, t SockType, proto int) (*Socket, syscall.Errno
 	return s, 0
 }
 
-func (s *Socket) stream() bool { return s.proto == wire.ProtoTCP }
+func (s *Socket) stream() bool { return s.typ == SockStream }
 
 // Family is AFInet or AFInet6.
 func (s *Socket) Family() int {
@@ -154,12 +169,7 @@ func (s *Socket) Family() int {
 }
 
 // Type is the socket's type.
-func (s *Socket) Type() SockType {
-	if s.stream() {
-		return SockStream
-	}
-	return SockDgram
-}
+func (s *Socket) Type() SockType { return s.typ }
 
 // Protocol is its IP protocol.
 func (s *Socket) Protocol() wire.Proto { return s.proto }
@@ -265,7 +275,9 @@ func (s *Socket) PeerName() (a netip.AddrPort, e syscall.Errno) {
 	e = s.hold(func(*lane) syscall.Errno {
 		switch {
 		case s.udp != nil && s.udp.remote.IsValid():
-			a = s.udp.remote
+			if a = s.udp.remote; s.typ == SockRaw && a.Port() == 0 {
+				return syscall.ENOTCONN // as Linux, which looks at the port
+			}
 		case s.conn != nil && s.conn.opened && s.conn.conn.State() != tcp.StateClosed:
 			a = s.conn.remote()
 		default:
@@ -438,7 +450,7 @@ func (s *Socket) Accept() (c *Socket, e syscall.Errno) {
 		if conn == nil {
 			return syscall.EAGAIN
 		}
-		c = &Socket{ln: ln, six: s.six, proto: s.proto, opt: s.opt, conn: conn, state: sockConnected, lockAddr: s.lockAddr}
+		c = &Socket{ln: ln, six: s.six, typ: s.typ, proto: s.proto, opt: s.opt, conn: conn, state: sockConnected, lockAddr: s.lockAddr}
 		c.name, c.bind.addr = conn.local(), s.bind.addr
 		conn.face, conn.linger = c, c.opt.Linger
 		ln.sockets[c] = struct{}{}
@@ -1040,6 +1052,9 @@ func (s *Socket) apply(ln *lane, was *sockOptions) {
 	if u := s.udp; u != nil {
 		u.binding.reuseAddr, u.binding.reusePort = o.ReuseAddr, o.ReusePort
 		u.bcast, u.noLoop, u.ttl, u.tos = o.Broadcast, o.NoMulticastLoop, o.TTL, o.TOS
+		if u.raw != nil {
+			u.applyRaw(o)
+		}
 		if o.Broadcast != was.Broadcast {
 			u.to, u.way.conf = netip.Addr{}, nil
 		}

@@ -46,7 +46,10 @@ func (s *udpSocket) keepError(ln *lane, q *quoted, c *icmpCause) bool {
 		e.Offender = q.src // the host itself
 	}
 	payload, port := q.header, uint16(0)
-	if s.proto == wire.ProtoUDP {
+	switch {
+	case s.raw != nil && s.raw.included:
+		payload = q.packet
+	case s.raw == nil && s.proto == wire.ProtoUDP:
 		payload, port = payload[wire.UDPLen:], q.dstPort
 	}
 	e.Peer = netip.AddrPortFrom(q.dst, port)

@@ -25,8 +25,11 @@ func (s *Socket) openDatagram(h *Host) syscall.Errno {
 	}
 	s.udp = &udpSocket{
 		lane: ln, proto: s.proto, face: s, limit: ln.conf.set.UDPRcvBuf,
-		binding: binding{addr: s.any(), v4: !s.six || s.proto == wire.ProtoUDP, v6: s.six},
+		binding: binding{addr: s.any(), v4: !s.six || s.proto == wire.ProtoUDP && s.typ == SockDgram, v6: s.six},
 		local:   netip.AddrPortFrom(s.any(), 0),
+	}
+	if s.typ == SockRaw {
+		s.udp.openRaw(ln)
 	}
 	h.mem.add(udpSocketCost)
 	ln.sockets[s] = struct{}{}
@@ -36,6 +39,9 @@ func (s *Socket) openDatagram(h *Host) syscall.Errno {
 // bindDatagram takes an address and a port.
 func (s *Socket) bindDatagram(ln *lane, ip netip.Addr, port uint16) syscall.Errno {
 	u := s.udp
+	if u.raw != nil {
+		return u.bindRaw(ln, ip)
+	}
 	if u.binding.port != 0 {
 		return syscall.EINVAL
 	}
@@ -52,7 +58,7 @@ func (s *Socket) bindDatagram(ln *lane, ip netip.Addr, port uint16) syscall.Errn
 
 // autobind gives a datagram socket a port if it has none.
 func (s *Socket) autobind(ln *lane) syscall.Errno {
-	if s.udp.binding.port != 0 {
+	if s.udp.binding.port != 0 || s.udp.raw != nil {
 		return 0
 	}
 	b := s.bindingTo(s.any(), 0)
@@ -88,6 +94,17 @@ func (s *udpSocket) take(ln *lane, b *binding) syscall.Errno {
 	return 0
 }
 
+// orLoopback is ip, or if it is unspecified this host itself.
+func (s *Socket) orLoopback(ip netip.Addr) netip.Addr {
+	switch {
+	case !ip.IsUnspecified():
+		return ip
+	case s.six:
+		return netip.IPv6Loopback()
+	}
+	return loopback4
+}
+
 func (s *Socket) connectDatagram(ln *lane, a netip.AddrPort) syscall.Errno {
 	u := s.udp
 	ip, e := s.family(a.Addr())
@@ -98,11 +115,7 @@ func (s *Socket) connectDatagram(ln *lane, a netip.AddrPort) syscall.Errno {
 	if e != 0 {
 		return e
 	}
-	if ip.IsUnspecified() {
-		if ip = netip.AddrFrom4([4]byte{127, 0, 0, 1}); s.six {
-			ip = netip.IPv6Loopback()
-		}
-	}
+	ip = s.orLoopback(ip)
 	if (ip == broadcast4 || ln.isBroadcast(ip)) && !s.opt.Broadcast {
 		return syscall.EACCES
 	}
@@ -121,7 +134,7 @@ func (s *Socket) connectDatagram(ln *lane, a netip.AddrPort) syscall.Errno {
 		return e
 	}
 	port := a.Port()
-	if s.proto != wire.ProtoUDP {
+	if u.raw == nil && s.proto != wire.ProtoUDP {
 		port = 0
 	}
 	u.remote, u.scope = netip.AddrPortFrom(ip, port), scope
@@ -133,6 +146,15 @@ func (s *Socket) connectDatagram(ln *lane, a netip.AddrPort) syscall.Errno {
 	return 0
 }
 
+// unbind takes the socket out of the tables by which packets find it.
+func (s *udpSocket) unbind(ln *lane) {
+	if s.raw != nil {
+		ln.removeRaw(s)
+		return
+	}
+	ln.ports.remove(s)
+}
+
 // disconnect takes the peer away, and a port that was not asked for.
 func (s *udpSocket) disconnect(ln *lane, keep bool) {
 	s.remote, s.scope, s.way.conf = netip.AddrPort{}, 0, nil
@@ -141,7 +163,7 @@ func (s *udpSocket) disconnect(ln *lane, keep bool) {
 		return
 	}
 	if !keep {
-		ln.ports.remove(s)
+		s.unbind(ln)
 		s.binding.port = 0
 	}
 	s.local = netip.AddrPortFrom(s.binding.addr, s.binding.port)
@@ -149,6 +171,9 @@ func (s *udpSocket) disconnect(ln *lane, keep bool) {
 
 func (s *Socket) sendDatagram(b []byte, to netip.AddrPort, info *PacketInfo) (int, syscall.Errno) {
 	u := s.udp
+	if u.raw != nil {
+		return s.sendRaw(b, to, info)
+	}
 	e := s.hold(func(ln *lane) syscall.Errno {
 		if e := s.autobind(ln); e != 0 {
 			return e
@@ -173,12 +198,7 @@ func (s *Socket) sendDatagram(b []byte, to netip.AddrPort, info *PacketInfo) (in
 			if e != 0 {
 				return e
 			}
-			if ip.IsUnspecified() {
-				if ip = netip.AddrFrom4([4]byte{127, 0, 0, 1}); s.six {
-					ip = netip.IPv6Loopback()
-				}
-			}
-			to = netip.AddrPortFrom(ip, to.Port())
+			to = netip.AddrPortFrom(s.orLoopback(ip), to.Port())
 		}
 		return 0
 	})
@@ -202,6 +222,9 @@ func (s *Socket) recvDatagram(b []byte, flags int) (n int, info PacketInfo, e sy
 	n, d, e := s.udp.tryRecv(b, flags&MsgPeek != 0)
 	if e != 0 {
 		return 0, info, e
+	}
+	if s.typ == SockRaw {
+		d.from = netip.AddrPortFrom(d.from.Addr(), 0)
 	}
 	info = PacketInfo{Peer: s.shown(d.from), Local: d.to, TTL: d.ttl, TOS: d.tos, AdapterIndex: d.ingress}
 	if a := s.ln.host.conf.Load().adapter(d.ingress); a != nil {

@@ -100,6 +100,7 @@ type udpSocket struct {
 	joined  []group.Key // guarded by lane.mu
 	face    *Socket     // who watches, if anybody
 	wild    netip.Addr  // of a Socket: the address it was bound to
+	raw     *raw        // of a raw socket; nil otherwise
 
 	way dst // guarded by lane.mu: the way to wayTo
 	to  netip.Addr
@@ -123,17 +124,32 @@ const spentMax = 64
 
 // deliver queues a datagram for the reader.
 func (s *udpSocket) deliver(ln *lane, p *packet.Packet) {
+	switch s.enqueue(ln, p) {
+	case queueFull:
+		ln.drop(p, packet.ReasonUDPQueueFull)
+	case queueMemory:
+		ln.drop(p, packet.ReasonUDPMemory)
+	}
+}
+
+// What enqueue may say.
+const (
+	queued      = iota
+	queueFull   // the socket's queue is
+	queueMemory // the host's budget is used up
+)
+
+// enqueue takes p if there is room for it.
+func (s *udpSocket) enqueue(ln *lane, p *packet.Packet) int {
 	s.mu.Lock()
 	ln.pool.FreeList(&s.spent)
 	if s.queued+p.Footprint() > s.limit {
 		s.mu.Unlock()
-		ln.drop(p, packet.ReasonUDPQueueFull)
-		return
+		return queueFull
 	}
 	if ln.host.mem.exceeded(int64(p.Footprint()), ln.conf.set.MemoryMax) {
 		s.mu.Unlock()
-		ln.drop(p, packet.ReasonUDPMemory)
-		return
+		return queueMemory
 	}
 	s.queued += p.Footprint()
 	ln.host.mem.add(int64(p.Footprint()))
@@ -143,6 +159,7 @@ func (s *udpSocket) deliver(ln *lane, p *packet.Packet) {
 	if s.face != nil {
 		s.face.tell(socket.EventIn)
 	}
+	return queued
 }
 
 // udpOpen makes a socket. A zero port in local means an ephemeral one; a valid
@@ -286,17 +303,8 @@ func (s *udpSocket) sendLocked(ln *lane, pp **packet.Packet, b []byte, seq uint1
 	if ip.Is4() && wire.IPv4Len+size > packet.SizeMax || size > packet.SizeMax {
 		return syscall.EMSGSIZE
 	}
-	p.Proto, p.Src, p.Dst, p.TTL, p.TOS = s.proto, s.way.src, ip.WithZone(""), ln.ttl(&s.way, ip), s.tos
-	switch {
-	case s.ttl != 0:
-		p.TTL = s.ttl
-	case ip.IsMulticast():
-		p.TTL = 1 // RFC 1112 §6.1
-	}
-	if info != nil {
-		if err := info.apply(ln, p); err != 0 {
-			return err
-		}
+	if err := s.address(ln, p, ip, info); err != 0 {
+		return err
 	}
 	if s.proto != wire.ProtoUDP {
 		t := uint8(wire.ICMPv4EchoRequest)
@@ -317,6 +325,22 @@ func (s *udpSocket) sendLocked(ln *lane, pp **packet.Packet, b []byte, seq uint1
 	ln.ipOut(p, &s.way)
 	ln.unlooped = false
 	return nil
+}
+
+// address puts into p what its IP header will say, for a packet to ip by the
+// socket's way.
+func (s *udpSocket) address(ln *lane, p *packet.Packet, ip netip.Addr, info *PacketInfo) syscall.Errno {
+	p.Proto, p.Src, p.Dst, p.TTL, p.TOS = s.proto, s.way.src, ip.WithZone(""), ln.ttl(&s.way, ip), s.tos
+	switch {
+	case s.ttl != 0:
+		p.TTL = s.ttl
+	case ip.IsMulticast():
+		p.TTL = 1 // RFC 1112 §6.1
+	}
+	if info == nil {
+		return 0
+	}
+	return info.apply(ln, p)
 }
 
 // connectTo finds the way to a peer and keeps it for the next datagram.
@@ -431,7 +455,7 @@ func (s *udpSocket) closeLocked(ln *lane) {
 	ln.judgeSocket(hook.SocketClose, s.proto, s.local, s.remote)
 	delete(ln.sockets, s)
 	s.leaveGroups(ln)
-	ln.ports.remove(s)
+	s.unbind(ln)
 	ln.wheel.Cancel(&s.rd.Timer)
 	s.mu.Lock()
 	s.closed = true

@@ -145,6 +145,11 @@ const (
 	ReasonUDPMemory     // host's memory budget used up
 	ReasonUDPClosed     // in the queue when its socket was closed
 
+	// Raw and packet sockets: of each packet they get copies.
+	ReasonRawChecksum  // copy for a raw socket that wants checksums right
+	ReasonRawQueueFull // raw socket's receive buffer full
+	ReasonRawMemory    // raw socket's copy beyond the host's memory budget
+
 	// TCP.
 	ReasonTCPMalformed        // header shorter or longer than can be
 	ReasonTCPChecksum         // TCP checksum wrong
@@ -322,6 +327,9 @@ var reasonText = [ReasonCount]string{
 	ReasonUDPQueueFull:        "udp receive buffer full",
 	ReasonUDPMemory:           "udp beyond host memory",
 	ReasonUDPClosed:           "udp socket closed",
+	ReasonRawChecksum:         "raw socket checksum wrong",
+	ReasonRawQueueFull:        "raw socket receive buffer full",
+	ReasonRawMemory:           "raw socket beyond host memory",
 	ReasonTCPMalformed:        "tcp malformed",
 	ReasonTCPChecksum:         "tcp checksum wrong",
 	ReasonTCPNoSocket:         "tcp port closed",

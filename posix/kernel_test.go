@@ -925,7 +925,11 @@ func TestLikeTheKernel(t *testing.T) {
 	for _, s := range scripts {
 		for _, domain := range []int{unix.AF_INET, unix.AF_INET6} {
 			t.Run(s.name+map[int]string{unix.AF_INET: "/IPv4", unix.AF_INET6: "/IPv6"}[domain], func(t *testing.T) {
-				if fd, err := unix.Socket(domain, unix.SOCK_STREAM, 0); err != nil {
+				typ, proto := unix.SOCK_STREAM, 0
+				if strings.HasPrefix(s.name, "raw:") {
+					typ, proto = unix.SOCK_RAW, testProto // for superusers
+				}
+				if fd, err := unix.Socket(domain, typ, proto); err != nil {
 					t.Skipf("the kernel has no such sockets to compare with: %v", err)
 				} else {
 					unix.Close(fd)

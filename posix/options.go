@@ -18,6 +18,8 @@ const (
 	IPPROTO_TCP  = 6
 	IPPROTO_UDP  = 17
 	IPPROTO_IPV6 = 41
+	SOL_ICMPV6   = 58
+	SOL_RAW      = 255
 
 	SO_DEBUG           = 1
 	SO_REUSEADDR       = 2
@@ -80,6 +82,7 @@ const (
 
 	IP_TOS            = 1
 	IP_TTL            = 2
+	IP_HDRINCL        = 3
 	IP_PKTINFO        = 8
 	IP_MTU_DISCOVER   = 10
 	IP_RECVERR        = 11
@@ -92,6 +95,7 @@ const (
 	IP_MULTICAST_TTL  = 33
 	IP_MULTICAST_LOOP = 34
 
+	IPV6_CHECKSUM       = 7
 	IPV6_UNICAST_HOPS   = 16
 	IPV6_MULTICAST_HOPS = 18
 	IPV6_MULTICAST_LOOP = 19
@@ -104,6 +108,10 @@ const (
 	IPV6_HOPLIMIT       = 52
 	IPV6_RECVTCLASS     = 66
 	IPV6_TCLASS         = 67
+	IPV6_HDRINCL        = 36
+
+	ICMP_FILTER   = 1
+	ICMPV6_FILTER = 1
 )
 
 // An optName names an option by level and number.
@@ -194,6 +202,9 @@ func (p *Process) SetSockOpt(fd, level, name int, data []byte) syscall.Errno {
 			}
 		}
 		return f.set(func(o *host.SocketOptions) { o.Congestion = cc })
+	}
+	if e, ok := f.setRaw(n, data); ok {
+		return e
 	}
 	v, e := optInt(level, data)
 	if e != 0 {
@@ -390,6 +401,9 @@ func (p *Process) getOption(f *file, n optName) ([]byte, syscall.Errno) {
 	}
 	if n.level == IPPROTO_IPV6 && f.sock.Family() != AF_INET6 {
 		return nil, syscall.EOPNOTSUPP
+	}
+	if b, e, ok := f.getRaw(n); ok {
+		return b, e
 	}
 	o := f.sock.Options()
 	num := func(v int32) ([]byte, syscall.Errno) { return binary.LittleEndian.AppendUint32(nil, uint32(v)), 0 }

@@ -499,7 +499,7 @@ func (p *Process) Send(fd int, b []byte, flags int, to Addr, ctl []Cmsg) (int, s
 	if e != 0 {
 		return -1, e
 	}
-	if f.sock.Type() == host.SockDgram {
+	if f.sock.Type() != host.SockStream {
 		return p.sendDatagram(f, b, flags, to, ctl)
 	}
 	sent := 0
