@@ -166,12 +166,12 @@ func (c *Conn) enterRecovery(now time.Duration) {
 	c.rearm(now)
 }
 
-// usedWindow is what a reduction starts from: the window, or what is
-// outstanding if that is less (RFC 9438 §4.6). A window is used up when it has
-// no room for one more segment: what it has beyond whole segments was earned,
-// and is a large part of a small window.
+// usedWindow is what a reduction starts from: the window if it was what held
+// the sender back, or what is outstanding if that is less (RFC 9438 §4.6).
+// Acknowledgments come in batches, before anything is sent in answer: how much
+// is outstanding now tells little of a window that was full when they left.
 func (c *Conn) usedWindow() uint32 {
-	if outstanding := c.sndNxt - c.sndUna; outstanding+uint32(c.mss) <= c.cwnd {
+	if outstanding := c.sndNxt - c.sndUna; !lt(c.sndUna, c.limited) && outstanding+uint32(c.mss) <= c.cwnd {
 		return outstanding
 	}
 	return c.cwnd

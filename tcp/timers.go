@@ -113,15 +113,11 @@ func (c *Conn) retransmit(now time.Duration) {
 	if c.sndUna == c.sndNxt {
 		return
 	}
-	flight := c.flight()
-	if c.sack {
-		flight = min(c.sndNxt-c.sndUna, c.cwnd)
-	}
 	fresh := c.ca == caOpen
 	if fresh || c.undo == nil {
 		c.remember()
 	}
-	c.cc.OnRTO(now, int(flight), again)
+	c.cc.OnRTO(now, int(c.usedWindow()), again)
 	c.cwnd = uint32(c.cc.Cwnd())
 	// RFC 5682 §2.1 step 1; a second timeout may be as spurious as the first.
 	if c.frto && (fresh || c.undo.frto == frtoWait) {
