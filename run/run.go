@@ -18,6 +18,9 @@ type Cmd struct {
 	// OwnGroup puts the program into a process group of its own, out of reach of
 	// the terminal's signals.
 	OwnGroup bool
+	// Warn is told in one line of what cannot be served, once of each kind. It
+	// is called by goroutines that others wait for. Nil: nobody is told.
+	Warn func(text string)
 }
 
 // An ExitError is the end of a program that did not end well.

@@ -41,6 +41,9 @@ func Start(h *host.Host, c Cmd) (*Process, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := refuse(path); err != nil {
+		return nil, err
+	}
 	p, err := unotify.Start(unotify.Cmd{
 		Path: path, Args: c.Args, Env: c.Env, Dir: c.Dir,
 		Stdin: c.Stdin, Stdout: c.Stdout, Stderr: c.Stderr, OwnGroup: c.OwnGroup,
@@ -49,7 +52,7 @@ func Start(h *host.Host, c Cmd) (*Process, error) {
 		return nil, err
 	}
 	r := &Process{p: p, done: make(chan struct{})}
-	s := newServer(h, p.Listener)
+	s := newServer(h, p.Listener, c.Warn)
 	served := make(chan struct{})
 	go func() {
 		defer close(served)

@@ -28,8 +28,15 @@ import (
 // goProgram makes the test binary a program in Go that serves and asks itself.
 const goProgram = "TOWPATH_TEST_GO"
 
+// probeInside makes it say what Probe does.
+const probeInside = "TOWPATH_TEST_PROBE"
+
 func TestMain(m *testing.M) {
 	Init()
+	if os.Getenv(probeInside) != "" {
+		fmt.Println(Probe())
+		os.Exit(0)
+	}
 	if os.Getenv(goProgram) != "" {
 		if err := serveAndGet(); err != nil {
 			fmt.Println(err)
@@ -236,11 +243,7 @@ func TestPythonServer(t *testing.T) {
 func TestGo(t *testing.T) {
 	needsRun(t)
 	t.Setenv(goProgram, "1")
-	exe, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	output(t, newHost(t, "h"), exe)
+	output(t, newHost(t, "h"), testBinary(t))
 }
 
 // TestAsyncio: Python's event loop, with streams and datagrams.
@@ -301,6 +304,143 @@ s.accept()`}, Stdout: w})
 	var exit *ExitError
 	if err := p.Wait(); !errors.As(err, &exit) || exit.Signal != syscall.SIGKILL {
 		t.Error(err)
+	}
+}
+
+// TestNested: a program that is run cannot run programs.
+func TestNested(t *testing.T) {
+	needsRun(t)
+	t.Setenv(probeInside, "1")
+	got := output(t, newHost(t, "h"), testBinary(t))
+	if !strings.HasPrefix(got, "another process answers this one's system calls already: towpath run does not work inside towpath run") || strings.Count(got, "\n") != 1 {
+		t.Errorf("%q", got)
+	}
+}
+
+// testBinary is this test's program.
+func testBinary(t *testing.T) string {
+	t.Helper()
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return exe
+}
+
+// ordinary is nobody's number.
+const ordinary = 65534
+
+// TestOrdinaryUser: root is not needed for any of the other tests.
+func TestOrdinaryUser(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("the tests are run by an ordinary user already")
+	}
+	needsRun(t)
+	dir, err := os.MkdirTemp("/tmp", "towpath-run")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	if err := os.Chmod(dir, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	data, err := os.ReadFile("testdata/sockets.c")
+	if err == nil {
+		err = os.Mkdir(filepath.Join(dir, "testdata"), 0o755)
+	}
+	if err == nil {
+		err = os.WriteFile(filepath.Join(dir, "testdata/sockets.c"), data, 0o644)
+	}
+	exe := filepath.Join(dir, "run.test")
+	if err == nil {
+		err = exec.Command("cp", testBinary(t), exe).Run()
+	}
+	if err == nil {
+		err = os.Chmod(exe, 0o755)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(exe, "-test.v", "-test.count=1")
+	cmd.Dir = dir
+	// Root's PATH may lead to what only root may see.
+	cmd.Env = []string{"HOME=" + dir, "TMPDIR=" + dir, "PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"}
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Credential: &syscall.Credential{Uid: ordinary, Gid: ordinary}, Setpgid: true,
+	}
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+	for line := range strings.Lines(string(out)) {
+		if strings.Contains(line, "SKIP") {
+			t.Log(strings.TrimSpace(line))
+		}
+	}
+}
+
+// TestHidden: a process that does not let itself be looked into does not hang.
+func TestHidden(t *testing.T) {
+	needsRun(t)
+	testenv.NeedsTool(t, "python3")
+	if os.Geteuid() == 0 {
+		t.Skip("root may look into every process")
+	}
+	var told []string
+	p, err := Start(newHost(t, "h"), Cmd{Args: []string{"python3", "-c", `
+import ctypes, socket
+s = socket.socket()
+ctypes.CDLL(None).prctl(4, 0, 0, 0, 0) # PR_SET_DUMPABLE
+a, b = socket.socketpair()
+a.sendmsg([b"x"]); b.recvmsg(1)
+for i in range(2):
+    try: s.bind(("127.0.0.1", 0))
+    except OSError: continue
+    exit(1)`}, Stderr: os.Stderr, Warn: func(text string) { told = append(told, text) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Wait(); err != nil || len(told) != 1 || !strings.Contains(told[0], "does not let itself be looked into") {
+		t.Errorf("%v, told %q", err, told)
+	}
+}
+
+// TestRefuse: programs that would be served by halves are not started.
+func TestRefuse(t *testing.T) {
+	dir := t.TempDir()
+	h := newHost(t, "h")
+	elf := "\x7fELF\x01\x01\x01" + strings.Repeat("\x00", 11) + "\x03\x00"
+	for _, c := range []struct {
+		name, data string
+		mode       os.FileMode
+		want       string
+	}{
+		{"old", elf, 0o755, "it is a 32-bit program"},
+		{"other", strings.Replace(elf, "\x01", "\x02", 1), 0o755, "it is a program for another machine (ELF type 3)"},
+		{"empty", "", 0o755, "it cannot be read: EOF"},
+		{"setgid", "x", 0o755 | os.ModeSetgid, "it is a setgid program"},
+		{"setuid", "x", 0o755 | os.ModeSetuid, "it is a setuid program"},
+	} {
+		path := filepath.Join(dir, c.name)
+		if err := os.WriteFile(path, []byte(c.data), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if c.mode&(os.ModeSetuid|os.ModeSetgid) != 0 {
+			if err := os.Chown(path, ordinary, ordinary); err != nil || os.Geteuid() == ordinary {
+				t.Logf("%s: needs root", c.name)
+				continue
+			}
+		}
+		if err := os.Chmod(path, c.mode); err != nil {
+			t.Fatal(err)
+		}
+		p, err := Start(h, Cmd{Args: []string{path}})
+		if err == nil {
+			p.Wait()
+		}
+		if err == nil || !strings.HasPrefix(err.Error(), c.want) {
+			t.Errorf("%s: %v, want %s", c.name, err, c.want)
+		}
 	}
 }
 

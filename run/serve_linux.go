@@ -4,6 +4,7 @@ package run
 
 import (
 	"crypto/rand"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -27,13 +28,15 @@ const (
 
 // A server answers the calls of one tree of processes.
 type server struct {
-	host *host.Host
-	p    *posix.Process
-	l    *unotify.Listener
-	id   string         // in the names of its datagram senders
-	work sync.WaitGroup // pumps and calls that wait
-	over chan struct{}  // closed when the tree has ended
-	quit chan struct{}  // closed when pumps are to give up
+	host  *host.Host
+	p     *posix.Process
+	l     *unotify.Listener
+	id    string         // in the names of its datagram senders
+	work  sync.WaitGroup // pumps and calls that wait
+	warn  func(text string)
+	hides sync.Once     // of the warning about processes that hide
+	over  chan struct{} // closed when the tree has ended
+	quit  chan struct{} // closed when pumps are to give up
 
 	mu     sync.Mutex
 	socks  map[uint64]*sock // by the cookie of the far end
@@ -43,9 +46,12 @@ type server struct {
 	conns  int32            // datagram sockets that were connected
 }
 
-func newServer(h *host.Host, l *unotify.Listener) *server {
+func newServer(h *host.Host, l *unotify.Listener, warn func(string)) *server {
+	if warn == nil {
+		warn = func(string) {}
+	}
 	return &server{
-		host: h, p: posix.New(h), l: l, id: rand.Text()[:10],
+		host: h, warn: warn, p: posix.New(h), l: l, id: rand.Text()[:10],
 		over: make(chan struct{}), quit: make(chan struct{}),
 		socks: make(map[uint64]*sock), open: make(map[*sock]bool), lastFD: 2,
 	}
@@ -228,6 +234,11 @@ func (c *call) pass() { c.l.Continue(c.ID) }
 // with a duplicate of the descriptor; nil if it is none of ours.
 func (c *call) find(fd int) (*sock, int) {
 	far, err := unotify.GetFD(int(c.PID), fd)
+	if err == unix.EPERM {
+		c.hides.Do(func() {
+			c.warn(fmt.Sprintf("process %d does not let itself be looked into (prctl PR_SET_DUMPABLE), so its TCP and UDP sockets do not work: run towpath as root", c.PID))
+		})
+	}
 	if err != nil {
 		return nil, -1
 	}

@@ -78,7 +78,10 @@ func runProgram(c *cobra.Command, o *runOptions, args []string) (err error) {
 		}
 		defer s.Close()
 	}
-	p, err := run.Start(h, run.Cmd{Args: args, Stdin: os.Stdin, Stdout: c.OutOrStdout(), Stderr: c.ErrOrStderr()})
+	p, err := run.Start(h, run.Cmd{
+		Args: args, Stdin: os.Stdin, Stdout: c.OutOrStdout(), Stderr: c.ErrOrStderr(),
+		Warn: func(text string) { fmt.Fprintln(os.Stderr, "towpath:", text) },
+	})
 	if err != nil {
 		return &failed{fmt.Errorf("%s: %w", args[0], err)}
 	}

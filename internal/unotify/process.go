@@ -83,6 +83,12 @@ func Start(c Cmd) (*Process, error) {
 	if !initCalled.Load() {
 		return nil, errors.New("unotify.Init has not been called: it must be the first thing that main, or TestMain, does")
 	}
+	var name unix.Utsname
+	if unix.Uname(&name) == nil {
+		if release := unix.ByteSliceToString(name.Release[:]); tooOld(release) {
+			return nil, fmt.Errorf("Linux %d.%d is needed, and this is %s", kernelMajor, kernelMinor, release)
+		}
+	}
 	p := &Process{group: c.OwnGroup, status: make(chan syscall.WaitStatus, 1)}
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
@@ -128,6 +134,21 @@ func Start(c Cmd) (*Process, error) {
 		return nil, err
 	}
 	return p, nil
+}
+
+// The first kernel that gives a descriptor and the answer in one step.
+const (
+	kernelMajor = 5
+	kernelMinor = 14
+)
+
+// tooOld reports whether a kernel's release is known to be too old.
+func tooOld(release string) bool {
+	var major, minor int
+	if n, _ := fmt.Sscanf(release, "%d.%d", &major, &minor); n != 2 {
+		return false
+	}
+	return major < kernelMajor || major == kernelMajor && minor < kernelMinor
 }
 
 // takeListener reads what the shim says, and takes its descriptor.
@@ -385,7 +406,9 @@ func install() (int, error) {
 	case unix.EBUSY:
 		return -1, errors.New("another process answers this one's system calls already: towpath run does not work inside towpath run, nor in containers whose runtime listens")
 	case unix.ENOSYS, unix.EINVAL:
-		return -1, fmt.Errorf("this kernel has no seccomp notifications; Linux 5.14 is needed: %w", e)
+		return -1, errors.New("this kernel has no seccomp notifications; Linux 5.14 with CONFIG_SECCOMP_FILTER is needed")
+	case unix.EPERM, unix.EACCES:
+		return -1, errors.New("this system forbids seccomp filters; in a container, run it with --security-opt seccomp=unconfined")
 	}
 	return -1, os.NewSyscallError("seccomp", e)
 }

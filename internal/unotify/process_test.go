@@ -4,18 +4,89 @@ package unotify
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"os/exec"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
 
+// denied makes the test binary say what Probe finds where a system call, by its
+// number, fails with an error, by its own.
+const denied = "TOWPATH_TEST_DENIED"
+
 func TestMain(m *testing.M) {
 	Init()
+	if what := os.Getenv(denied); what != "" {
+		var nr, e uint32
+		fmt.Sscan(what, &nr, &e)
+		os.Unsetenv(denied)
+		if err := deny(nr, e); err != nil {
+			fmt.Println(err)
+			os.Exit(1)
+		}
+		fmt.Println(Probe())
+		os.Exit(0)
+	}
 	os.Exit(m.Run())
+}
+
+// deny makes a system call fail in this process and its children.
+func deny(nr, e uint32) error {
+	runtime.LockOSThread()
+	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+		return err
+	}
+	code := []unix.SockFilter{
+		load(offNr), jump(unix.BPF_JEQ, nr, 0, 1), ret(unix.SECCOMP_RET_ERRNO | e), ret(retAllow),
+	}
+	prog := unix.SockFprog{Len: uint16(len(code)), Filter: &code[0]}
+	if _, _, e := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, unix.SECCOMP_FILTER_FLAG_TSYNC, uintptr(unsafe.Pointer(&prog))); e != 0 {
+		return e
+	}
+	return nil
+}
+
+// TestRefusals: what a system does not allow is said in one line.
+func TestRefusals(t *testing.T) {
+	needsNotify(t)
+	for _, c := range []struct {
+		nr   uint32
+		e    unix.Errno
+		want string
+	}{
+		{unix.SYS_SECCOMP, unix.EPERM, "this system forbids seccomp filters; in a container, run it with --security-opt seccomp=unconfined"},
+		{unix.SYS_SECCOMP, unix.EINVAL, "this kernel has no seccomp notifications; Linux 5.14 with CONFIG_SECCOMP_FILTER is needed"},
+		{unix.SYS_SECCOMP, unix.EBUSY, "another process answers this one's system calls already: towpath run does not work inside towpath run, nor in containers whose runtime listens"},
+		{unix.SYS_PIDFD_GETFD, unix.ENOSYS, "this kernel has no pidfd_getfd; Linux 5.14 is needed"},
+		{unix.SYS_PIDFD_GETFD, unix.EPERM, "this system forbids to look into one's own processes (pidfd_getfd); in a container, run it with --cap-add SYS_PTRACE"},
+	} {
+		cmd := exec.Command("/proc/self/exe")
+		cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%d %d", denied, c.nr, c.e))
+		out, err := cmd.CombinedOutput()
+		got := strings.TrimSuffix(string(out), "\n")
+		if scope, _ := os.ReadFile("/proc/sys/kernel/yama/ptrace_scope"); c.nr == unix.SYS_PIDFD_GETFD && c.e == unix.EPERM && string(scope) > "1\n" {
+			continue // that is said instead
+		}
+		if err != nil || got != c.want {
+			t.Errorf("system call %d fails with %v: %q, want %q (%v)", c.nr, c.e, got, c.want, err)
+		}
+	}
+}
+
+func TestTooOld(t *testing.T) {
+	for release, want := range map[string]bool{
+		"5.13.0": true, "4.19.0-27-amd64": true, "5.14.0-70.el9": false, "6.1.0": false, "10.0": false, "odd": false,
+	} {
+		if got := tooOld(release); got != want {
+			t.Errorf("tooOld(%q) = %v", release, got)
+		}
+	}
 }
 
 // needsNotify skips the test where programs cannot be started.

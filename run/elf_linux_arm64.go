@@ -1,0 +1,3 @@
+package run
+
+const elfMachine = 183 // EM_AARCH64
