@@ -86,7 +86,7 @@ func Start(c Cmd) (*Process, error) {
 	var name unix.Utsname
 	if unix.Uname(&name) == nil {
 		if release := unix.ByteSliceToString(name.Release[:]); tooOld(release) {
-			return nil, fmt.Errorf("Linux %d.%d is needed, and this is %s", kernelMajor, kernelMinor, release)
+			return nil, fmt.Errorf("this kernel is Linux %[3]s, and %[1]d.%[2]d is needed", kernelMajor, kernelMinor, release)
 		}
 	}
 	p := &Process{group: c.OwnGroup, status: make(chan syscall.WaitStatus, 1)}
