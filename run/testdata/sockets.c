@@ -471,6 +471,8 @@ static void datagrams(void) {
 	setsockopt(u, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof tv);
 	n = sizeof a;
 	say("recvfrom timeout", recvfrom(u, b, sizeof b, 0, (void *)&a, &n));
+	tv = (struct timeval){1, 0};
+	setsockopt(u, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof tv);
 	for (int i = 0; i < 100; i++) send(v, b, 1 + i, 0);
 	int got = 0;
 	while (recv(u, b, sizeof b, 0) >= 0) got++;
