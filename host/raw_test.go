@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/towpath/towpath/host"
 	"github.com/towpath/towpath/link"
@@ -86,7 +87,7 @@ func (r *raw) send(frames ...[]byte) {
 func (r *raw) handshake(from, to uint16) {
 	r.take()
 	r.send(eth4(wire.IPv4Fields{}, tcp(wire.TCPFields{SrcPort: from, DstPort: to, Flags: wire.TCPSyn, Window: 1000})))
-	for _, f := range r.take() {
+	for _, f := range r.answer() {
 		if ip := wire.IPv4(f[14:]); wire.Ethernet(f).Type() == wire.EtherTypeIPv4 && ip.Proto() == wire.ProtoTCP {
 			seq := wire.TCP(ip.Payload()).Seq()
 			r.send(eth4(wire.IPv4Fields{}, tcp(wire.TCPFields{SrcPort: from, DstPort: to, Seq: 1, Ack: seq + 1, Flags: wire.TCPAck, Window: 1000})))
@@ -94,7 +95,7 @@ func (r *raw) handshake(from, to uint16) {
 		}
 		if wire.Ethernet(f).Type() == wire.EtherTypeARP {
 			r.send(new(wire.Builder).PushARP(wire.ARPReply, themMAC, them4, usMAC, us4).PushEthernet(usMAC, themMAC).Bytes())
-			for _, g := range r.take() {
+			for _, g := range r.answer() {
 				if wire.Ethernet(g).Type() == wire.EtherTypeIPv4 {
 					seq := wire.TCP(wire.IPv4(g[14:]).Payload()).Seq()
 					r.send(eth4(wire.IPv4Fields{}, tcp(wire.TCPFields{SrcPort: from, DstPort: to, Seq: 1, Ack: seq + 1, Flags: wire.TCPAck, Window: 1000})))
@@ -104,6 +105,27 @@ func (r *raw) handshake(from, to uint16) {
 		}
 	}
 	r.t.Fatal("no SYN-ACK")
+}
+
+// meet makes the host know the neighbour's station address by both families.
+func (r *raw) meet() {
+	r.send(new(wire.Builder).PushARP(wire.ARPRequest, themMAC, them4, wire.MAC{}, us4).PushEthernet(wire.Broadcast, themMAC).Bytes(),
+		eth6(wire.IPv6Fields{HopLimit: 255}, func(b *wire.Builder) {
+			o := make([]byte, 8)
+			wire.PutLinkAddrOption(o, wire.NDPSourceLinkAddr, themMAC)
+			b.Payload(o).PushNeighborSolicit(us6)
+		}))
+}
+
+// answer is take for who has sent something that is answered: one of the
+// host's timers may have the lane just then, and answers a little later.
+func (r *raw) answer() [][]byte {
+	got := r.take()
+	for i := 0; len(got) == 0 && i < 100; i++ {
+		time.Sleep(time.Millisecond)
+		got = r.take()
+	}
+	return got
 }
 
 // take returns what the host has sent since the last call.

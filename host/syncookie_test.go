@@ -139,12 +139,7 @@ func badOptions(f wire.TCPFields) []byte {
 func cookieHost(t *testing.T) *raw {
 	t.Helper()
 	r := rawHost(t, host.Config{Settings: host.Settings{SynBacklog: 1}})
-	r.send(new(wire.Builder).PushARP(wire.ARPRequest, themMAC, them4, wire.MAC{}, us4).PushEthernet(wire.Broadcast, themMAC).Bytes(),
-		eth6(wire.IPv6Fields{HopLimit: 255}, func(b *wire.Builder) {
-			o := make([]byte, 8)
-			wire.PutLinkAddrOption(o, wire.NDPSourceLinkAddr, themMAC)
-			b.Payload(o).PushNeighborSolicit(us6)
-		}))
+	r.meet()
 	return r
 }
 
@@ -184,12 +179,7 @@ func (r *raw) exchange(six bool, f wire.TCPFields, o *wire.TCPOptions) (ans wire
 	r.t.Helper()
 	r.take()
 	r.sendTCP(six, f, o, nil)
-	got := r.take()
-	for i := 0; len(got) == 0 && i < 100; i++ { // a timer of the host's may have the lane
-		time.Sleep(time.Millisecond)
-		got = r.take()
-	}
-	for _, b := range got {
+	for _, b := range r.answer() {
 		switch wire.Ethernet(b).Type() {
 		case wire.EtherTypeIPv4:
 			ans = wire.TCP(wire.IPv4(b[14:]).Payload())
