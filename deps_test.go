@@ -87,6 +87,7 @@ cmd/towpath:      host lab lab/machine posix/sockd run service service/echo serv
 
 # For tests only.
 internal/testenv: golang.org/x/sys
+internal/testenv/kernelrouter: internal/testenv golang.org/x/sys
 link/linktest:    link link/afpacket packet wire internal/sys go.uber.org/goleak
 `
 

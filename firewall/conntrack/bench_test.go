@@ -102,7 +102,7 @@ func BenchmarkNew(b *testing.B) {
 // BenchmarkMemory measures what a million flows hold.
 func BenchmarkMemory(b *testing.B) {
 	const flows = 1000000
-	for range b.N {
+	for b.Loop() {
 		var m0, m1 runtime.MemStats
 		runtime.GC()
 		runtime.ReadMemStats(&m0)

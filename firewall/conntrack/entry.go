@@ -59,7 +59,7 @@ type instant = time.Duration
 // A node is one direction of a flow in the hash table.
 type node struct {
 	key  key
-	next *node
+	next *node // of those that a bucket has no room for
 	of   *Entry
 	hash uint32
 	dir  direction
@@ -111,16 +111,22 @@ func (l *list) push(e *Entry) {
 	l.n++
 }
 
+// remove takes e out. The link back of the first entry means nothing: so the
+// entry behind a removed first one is not touched.
 func (l *list) remove(e *Entry) {
-	if e.line.prev == nil {
-		l.first = e.line.next
+	next := e.line.next
+	if l.first == e {
+		l.first = next
+		if next == nil {
+			l.last = nil
+		}
 	} else {
-		e.line.prev.line.next = e.line.next
-	}
-	if e.line.next == nil {
-		l.last = e.line.prev
-	} else {
-		e.line.next.line.prev = e.line.prev
+		e.line.prev.line.next = next
+		if next == nil {
+			l.last = e.line.prev
+		} else {
+			next.line.prev = e.line.prev
+		}
 	}
 	e.line = link{}
 	l.n--

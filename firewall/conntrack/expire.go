@@ -31,8 +31,8 @@ func (w *wheel) remove(e *Entry) {
 	if !e.onWheel {
 		return
 	}
-	if e.wheel.prev == nil {
-		w.slots[e.tick%wheelSlots] = e.wheel.next
+	if head := &w.slots[e.tick%wheelSlots]; *head == e {
+		*head = e.wheel.next
 	} else {
 		e.wheel.prev.wheel.next = e.wheel.next
 	}

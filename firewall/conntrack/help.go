@@ -111,13 +111,18 @@ func (t *Table) readFTP(e *Entry, dir direction, p *packet.Packet, now instant) 
 	}
 	t.lineEnd(f, dir, p, at, size, seq)
 	var buf [lineMax]byte
-	c, ok := readFTPLine(buf[:p.CopyTo(buf[:], at)], dir == reply, e.nodes[dir].key.is4())
+	c, found := readFTPLine(buf[:p.CopyTo(buf[:], at)], dir == reply, e.nodes[dir].key.is4())
+	switch found {
+	case ftpNothing:
+		return true
+	case ftpBroken:
+		return false // it may be whole when it is repeated
+	}
 	if !c.addr.IsValid() {
 		c.addr = e.nodes[dir].key.src()
 	}
-	// Who announces another's address has its peer attack that one.
-	if !ok || c.addr != e.nodes[dir].key.src() || c.port == 0 {
-		return true
+	if c.addr != e.nodes[dir].key.src() || c.port == 0 {
+		return true // who announces another's address has its peer attack that one
 	}
 	x := &expectation{key: e.nodes[dir^1].key, expires: now + expectLife}
 	x.key.setPorts(0, c.port)
@@ -146,37 +151,57 @@ type ftpCommand struct {
 	passive    bool
 }
 
-func readFTPLine(b []byte, fromServer, is4 bool) (c ftpCommand, ok bool) {
-	switch {
-	case fromServer && bytes.HasPrefix(b, []byte("227 ")) && is4:
-		c.passive = true
-		c.start = 4
-		for c.start < len(b) && (b[c.start] < '0' || b[c.start] > '9') {
-			if b[c.start] == '\n' {
-				return c, false
-			}
-			c.start++
+// An ftpFound says what there is in a line.
+type ftpFound uint8
+
+const (
+	ftpNothing ftpFound = iota
+	ftpAddress
+	ftpBroken // the beginning of an announcement, but no address
+)
+
+// readFTPLine looks for an announcement at the beginning of b.
+func readFTPLine(b []byte, fromServer, is4 bool) (c ftpCommand, found ftpFound) {
+	for _, s := range [...]struct {
+		word       string
+		fromServer bool
+		extended   bool
+	}{{"PORT ", false, false}, {"EPRT ", false, true}, {"227 ", true, false}, {"229 ", true, true}} {
+		if s.fromServer != fromServer {
+			continue
 		}
-		return c.readNumbers(b, ")\r\n. ")
-	case fromServer && bytes.HasPrefix(b, []byte("229 ")):
-		i := bytes.IndexByte(b, '(')
-		if i < 0 {
-			return c, false
+		n := min(len(b), len(s.word))
+		if !bytes.EqualFold(b[:n], []byte(s.word)[:n]) {
+			continue
 		}
-		c.passive, c.start = true, i+1
-		return c.readExtended(b, is4)
-	case !fromServer && len(b) > 5 && bytes.EqualFold(b[:5], []byte("PORT ")) && is4:
-		c.start = 5
-		return c.readNumbers(b, "\r\n")
-	case !fromServer && len(b) > 5 && bytes.EqualFold(b[:5], []byte("EPRT ")):
-		c.start = 5
-		return c.readExtended(b, is4)
+		if len(b) <= len(s.word) {
+			return c, ftpBroken
+		}
+		c = ftpCommand{passive: fromServer, extended: s.extended, start: len(s.word)}
+		var ok bool
+		switch {
+		case s.extended:
+			ok = c.readExtended(b, is4)
+		case is4:
+			ok = c.readNumbers(b)
+		}
+		if !ok {
+			return c, ftpBroken
+		}
+		return c, ftpAddress
 	}
-	return c, false
+	return c, ftpNothing
 }
 
-// readNumbers reads h1,h2,h3,h4,p1,p2, which one of the bytes in term ends.
-func (c ftpCommand) readNumbers(b []byte, term string) (ftpCommand, bool) {
+// readNumbers reads h1,h2,h3,h4,p1,p2. Servers write words and brackets in
+// front (RFC 1123 §4.1.2.6); clients end the line behind.
+func (c *ftpCommand) readNumbers(b []byte) bool {
+	for c.passive && c.start < len(b) && (b[c.start] < '0' || b[c.start] > '9') {
+		if b[c.start] == '\r' {
+			return false
+		}
+		c.start++
+	}
 	var n [6]byte
 	i := c.start
 	for k := range n {
@@ -187,30 +212,33 @@ func (c ftpCommand) readNumbers(b []byte, term string) (ftpCommand, bool) {
 			digits++
 		}
 		if digits == 0 || v > 255 || i >= len(b) || k < 5 && b[i] != ',' {
-			return c, false
+			return false
 		}
 		n[k] = byte(v)
 		if k < 5 {
 			i++
 		}
 	}
-	if bytes.IndexByte([]byte(term), b[i]) < 0 {
-		return c, false
-	}
 	c.addr, c.port, c.end = netip.AddrFrom4([4]byte(n[:4])), uint16(n[4])<<8|uint16(n[5]), i
-	return c, true
+	return c.passive || b[i] == '\r'
 }
 
-// readExtended reads |family|address|port|, with any delimiter. A server leaves
-// family and address out.
-func (c ftpCommand) readExtended(b []byte, is4 bool) (ftpCommand, bool) {
-	c.extended = true
+// readExtended reads |family|address|port|, with any delimiter. Servers leave
+// family and address out, and write it in brackets.
+func (c *ftpCommand) readExtended(b []byte, is4 bool) bool {
+	if c.passive {
+		i := bytes.IndexByte(b, '(')
+		if i < 0 {
+			return false
+		}
+		c.start = i + 1
+	}
 	if c.start >= len(b) || b[c.start] < 33 || b[c.start] > 126 || b[c.start] >= '0' && b[c.start] <= '9' {
-		return c, false
+		return false
 	}
 	parts := bytes.SplitN(b[c.start+1:], b[c.start:c.start+1], 4)
 	if len(parts) != 4 || bytes.IndexByte(b[c.start:len(b)-len(parts[3])], '\n') >= 0 {
-		return c, false
+		return false
 	}
 	c.end = len(b) - len(parts[3])
 	if !c.passive {
@@ -221,14 +249,14 @@ func (c ftpCommand) readExtended(b []byte, is4 bool) (ftpCommand, bool) {
 		var err error
 		c.addr, err = netip.ParseAddr(string(parts[1]))
 		if string(parts[0]) != family || err != nil || c.addr.Is4() != is4 || c.addr.Zone() != "" {
-			return c, false
+			return false
 		}
 	} else if len(parts[0]) != 0 || len(parts[1]) != 0 {
-		return c, false
+		return false
 	}
 	port, err := strconv.ParseUint(string(parts[2]), 10, 16)
 	c.port = uint16(port)
-	return c, err == nil
+	return err == nil && port != 0
 }
 
 // Operations of TFTP that begin a transfer (RFC 1350).

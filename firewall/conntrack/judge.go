@@ -161,6 +161,9 @@ func (t *Table) read(p *packet.Packet, k *key) bool {
 	}
 	if p.Proto == wire.ProtoUDP {
 		size := p.LenFrom(p.Transport)
+		if size < wire.UDPLen {
+			return false
+		}
 		if l := wire.UDP(b).Len(); l > size || l < wire.UDPLen {
 			return false
 		}

@@ -131,12 +131,12 @@ func icmpAsks(p wire.Proto, t uint8) bool {
 }
 
 // setTransport fills in the ports from the first bytes of a transport header.
-// It reports false if there are too few.
+// It reports false if there are too few: of a quoted one there may be no more.
 func (k *key) setTransport(proto wire.Proto, b []byte) bool {
 	k[keyProto] = byte(proto)
 	switch proto {
 	case wire.ProtoTCP, wire.ProtoUDP, wire.ProtoUDPLite, wire.ProtoSCTP, wire.ProtoDCCP:
-		if len(b) < 8 {
+		if len(b) < 4 {
 			return false
 		}
 		copy(k[keySrcPort:], b[:4])

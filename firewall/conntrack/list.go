@@ -128,19 +128,11 @@ func (f *Flow) direction(b *strings.Builder, d *Direction) {
 // each calls f for every flow that is not over, under the lock. f may remove
 // the flow.
 func (t *Table) each(now instant, f func(e *Entry)) {
-	for _, n := range t.buckets {
-		for n != nil {
-			next := n.next
-			if n.dir == original && n.of.expires > now {
-				// A flow's other direction may be the next in this bucket.
-				for next != nil && next.of == n.of {
-					next = next.next
-				}
-				f(n.of)
-			}
-			n = next
+	t.hashes.each(func(e *Entry) {
+		if e.expires > now {
+			f(e)
 		}
-	}
+	})
 }
 
 // List copies all flows. It holds the table's lock meanwhile.

@@ -134,12 +134,12 @@ func tcpTimeout(st TCPState) func(s *Settings) *time.Duration {
 	return func(s *Settings) *time.Duration { return &s.TCP[st] }
 }
 
-func boolean(name string, field func(s *Settings) *bool) Sysctl { return flag(name, field, "1") }
+func boolean(name string, field func(s *Settings) *bool) Sysctl { return switchOf(name, field, "1") }
 
 // inverse is a setting that is on unless the field is set.
-func inverse(name string, field func(s *Settings) *bool) Sysctl { return flag(name, field, "0") }
+func inverse(name string, field func(s *Settings) *bool) Sysctl { return switchOf(name, field, "0") }
 
-func flag(name string, field func(s *Settings) *bool, whenSet string) Sysctl {
+func switchOf(name string, field func(s *Settings) *bool, whenSet string) Sysctl {
 	return Sysctl{name,
 		func(s *Settings) string {
 			if *field(s) == (whenSet == "1") {

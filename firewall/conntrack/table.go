@@ -1,6 +1,7 @@
 package conntrack
 
 import (
+	"bytes"
 	"hash/maphash"
 	"math/rand/v2"
 	"sync"
@@ -22,7 +23,7 @@ type Table struct {
 	mu      sync.Mutex
 	set     Settings
 	seed    maphash.Seed
-	buckets []*node // a power of two
+	hashes  hashTable
 	wheel   wheel
 	evictor evictor
 	limbo   list
@@ -51,16 +52,10 @@ type Stats struct {
 	ExpectDelete  uint64 `json:"expect_delete"`
 }
 
-// NewTable makes an empty table. Its hash table has a bucket per flow of
-// s.Max, and keeps its size when the setting is changed.
+// NewTable makes an empty table.
 func NewTable(s Settings) *Table {
 	s.fill()
-	t := &Table{set: s, seed: maphash.MakeSeed(), lastID: rand.Uint32()}
-	n := 1024
-	for n < s.Max && n < 1<<24 {
-		n *= 2
-	}
-	t.buckets = make([]*node, n)
+	t := &Table{set: s, seed: maphash.MakeSeed(), hashes: newHashTable(s.Max), lastID: rand.Uint32()}
 	return t
 }
 
@@ -70,6 +65,7 @@ func (t *Table) Configure(change func(s *Settings)) {
 	defer t.mu.Unlock()
 	change(&t.set)
 	t.set.fill()
+	t.hashes.max = max(bucketsFor(t.set.Max), len(t.hashes.buckets))
 }
 
 // Settings returns the settings, defaults filled in.
@@ -88,8 +84,22 @@ func (t *Table) Stats() Stats {
 	return s
 }
 
+// hash is that of k, and of the reverse of k.
 func (t *Table) hash(k *key) uint32 {
-	h := maphash.Bytes(t.seed, k[:])
+	c := *k
+	switch k.proto() {
+	case wire.ProtoICMP, wire.ProtoICMPv6:
+		c[keyDstPort], c[keyDstPort+1] = 0, 0 // the type depends on the direction
+	default:
+		if k.srcPort() > k.dstPort() {
+			c.setPorts(k.dstPort(), k.srcPort())
+		}
+	}
+	if bytes.Compare(k[keySrc:keyDst], k[keyDst:keySrcPort]) > 0 {
+		copy(c[keySrc:], k[keyDst:keySrcPort])
+		copy(c[keyDst:], k[keySrc:keyDst])
+	}
+	h := maphash.Bytes(t.seed, c[:])
 	return uint32(h ^ h>>32)
 }
 
@@ -98,31 +108,12 @@ func (t *Table) hash(k *key) uint32 {
 func (t *Table) find(k *key, now instant) *node { return t.findHashed(k, t.hash(k), now) }
 
 func (t *Table) findHashed(k *key, h uint32, now instant) *node {
-	for n := t.buckets[h&uint32(len(t.buckets)-1)]; n != nil; n = n.next {
-		if n.hash == h && n.key == *k {
-			if n.of.expires <= now {
-				t.remove(n.of)
-				return nil
-			}
-			return n
-		}
+	n := t.hashes.find(k, h)
+	if n != nil && n.of.expires <= now {
+		t.remove(n.of)
+		return nil
 	}
-	return nil
-}
-
-func (t *Table) link(n *node) {
-	head := &t.buckets[n.hash&uint32(len(t.buckets)-1)]
-	n.next = *head
-	*head = n
-}
-
-func (t *Table) unlink(n *node) {
-	at := &t.buckets[n.hash&uint32(len(t.buckets)-1)]
-	for *at != n {
-		at = &(*at).next
-	}
-	*at = n.next
-	n.next = nil
+	return n
 }
 
 // create makes an entry for a flow that begins with k and is answered with r.
@@ -154,8 +145,8 @@ func (t *Table) create(k, r *key, h uint32, now instant) *Entry {
 func (t *Table) insert(e *Entry) {
 	t.limbo.remove(e)
 	e.nodes[reply].hash = t.hash(&e.nodes[reply].key)
-	t.link(&e.nodes[original])
-	t.link(&e.nodes[reply])
+	t.hashes.grow(t.n + 1)
+	t.hashes.add(e)
 	e.source = t.sourceOf(&e.nodes[original].key)
 	e.status |= Confirmed
 	t.n++
@@ -180,8 +171,7 @@ func (t *Table) remove(e *Entry) {
 	if e.status&(Confirmed|Dying) != Confirmed {
 		return
 	}
-	t.unlink(&e.nodes[original])
-	t.unlink(&e.nodes[reply])
+	t.hashes.remove(e)
 	t.wheel.remove(e)
 	t.evictor.remove(e)
 	t.unexpectAll(e)
