@@ -55,6 +55,7 @@ socket:           clock
 firewall/hook:    link packet wire
 firewall/classify: packet wire
 firewall/conntrack: firewall/classify firewall/hook packet wire
+firewall/nat:     firewall/classify firewall/conntrack firewall/hook packet wire
 capture:          clock link packet wire
 capture/jit:      capture/bpf golang.org/x/sys
 capture/expr:     capture/bpf wire

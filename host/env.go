@@ -24,6 +24,10 @@ func (e *env) Route(ip netip.Addr) (out *link.Adapter, next netip.Addr, ok bool)
 	return d.out, d.next, true
 }
 
+func (e *env) Source(adapter int32, dst netip.Addr) (src netip.Addr, ok bool) {
+	return e.conf.addrs.Source(adapter, dst, dst)
+}
+
 func (e *env) Socket(t packet.Tuple) bool {
 	if t.Proto == wire.ProtoUDP {
 		return e.ports.datagram(t.Dst, t.Src, t.DstPort, t.SrcPort) != nil

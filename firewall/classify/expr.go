@@ -679,6 +679,9 @@ type Input struct {
 	OifName string
 	Conn    Conn   // nil if the packet is not tracked
 	Logger  Logger // nil to log nothing
+	// Context is for statements that ask for more: what the judge that walks
+	// was told, a *hook.Context.
+	Context any
 }
 
 // len is the packet's length as counters count it: from the IP header on.

@@ -78,6 +78,7 @@ type extension struct {
 	follow    Follow       // how it is translated, if the master was
 	adjust    [2]seqAdjust
 	ftp       ftpState
+	holder    Holder
 }
 
 func (e *Entry) extend() *extension {

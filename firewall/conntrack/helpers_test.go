@@ -42,6 +42,9 @@ func ipPacket(src, dst netip.Addr, proto wire.Proto, l4 []byte) *packet.Packet {
 	b := p.From(p.Transport)
 	b[at], b[at+1] = 0, 0
 	sum := ^wire.Fold(p.TransportSum(pseudo))
+	if sum == 0 && proto == wire.ProtoUDP {
+		sum = 0xffff
+	}
 	b[at], b[at+1] = byte(sum>>8), byte(sum)
 	return p
 }

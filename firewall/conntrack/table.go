@@ -32,6 +32,7 @@ type Table struct {
 	expects expectTable
 	subs    []*Subscription
 	stats   Stats
+	binding Binding // scratch of Bind
 }
 
 // Stats counts what a table has done, in the words of conntrack -S.
@@ -124,6 +125,10 @@ func (t *Table) create(k, r *key, h uint32, now instant) *Entry {
 		e = t.limbo.first
 		t.limbo.remove(e)
 		e.gen++
+		if e.ext != nil {
+			e.release()
+			*e.ext = extension{}
+		}
 	} else {
 		e = &Entry{table: t}
 		e.nodes[original].of, e.nodes[reply].of = e, e
@@ -132,7 +137,7 @@ func (t *Table) create(k, r *key, h uint32, now instant) *Entry {
 	e.nodes[original].key, e.nodes[original].hash = *k, h
 	e.nodes[reply].key = *r
 	t.lastID++
-	e.ext, e.id, e.mark, e.status = nil, t.lastID, 0, 0
+	e.id, e.mark, e.status = t.lastID, 0, 0
 	e.born, e.expires = now, now
 	e.packets, e.bytes = [2]uint64{}, [2]uint64{}
 	e.tcp = tcpConn{}
@@ -175,6 +180,7 @@ func (t *Table) remove(e *Entry) {
 	t.wheel.remove(e)
 	t.evictor.remove(e)
 	t.unexpectAll(e)
+	e.release()
 	e.status |= Dying
 	t.n--
 	t.report(EventDestroy, e)

@@ -238,6 +238,9 @@ type Env interface {
 	Socket(t packet.Tuple) bool
 	// Route finds the adapter and next hop to dst.
 	Route(dst netip.Addr) (out *link.Adapter, next netip.Addr, ok bool)
+	// Source finds the address that a packet to dst has when it leaves by an
+	// adapter and nobody has chosen another.
+	Source(adapter int32, dst netip.Addr) (src netip.Addr, ok bool)
 }
 
 // A Seat is a judge with its place in the order.
