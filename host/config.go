@@ -119,6 +119,14 @@ type Settings struct {
 	// BindV6Only: IPv6 Sockets are for IPv6 only unless they say otherwise
 	// (net.ipv6.bindv6only).
 	BindV6Only bool
+	// TCPFastOpen says who may open connections with data, in the bits
+	// FastOpenClient and so on; 0 means FastOpenClient, negative none
+	// (net.ipv4.tcp_fastopen).
+	TCPFastOpen int
+	// TCPFastOpenKeys are what listeners' cookies are made with; the second, if
+	// there is one, is one used before, whose cookies are still good
+	// (net.ipv4.tcp_fastopen_key); empty means one that is made up.
+	TCPFastOpenKeys []FastOpenKey
 	// UDPRcvBuf bounds a datagram socket's receive queue in bytes, packet
 	// overhead included (net.core.rmem_default); 0 means 2 MiB.
 	UDPRcvBuf int
@@ -166,6 +174,7 @@ func (s *Settings) fill() {
 	orDefault(&s.TCPKeepIdle, 7200)
 	orDefault(&s.TCPKeepInterval, 75)
 	orDefault(&s.TCPKeepProbes, 9)
+	orDefault(&s.TCPFastOpen, FastOpenClient)
 	orDefault(&s.UDPRcvBuf, 2<<20)
 	orDefault(&s.MemoryMax, 2<<30)
 	orDefault(&s.TimeWaitMax, 65536)

@@ -1,6 +1,7 @@
 package host
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net"
@@ -8,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/towpath/towpath/firewall/hook"
 	"github.com/towpath/towpath/tcp"
@@ -134,7 +136,16 @@ func (h *Host) Dial(network, address string) (net.Conn, error) {
 // several addresses are tried in order. The connection is a *TCPConn or a
 // *UDPConn.
 func (h *Host) DialContext(ctx context.Context, name, address string) (net.Conn, error) {
+	return h.dialNames(ctx, name, address, nil)
+}
+
+// dialNames connects to the first of a name's addresses that can be connected
+// to, and over TCP, if data is not nil, with Fast Open.
+func (h *Host) dialNames(ctx context.Context, name, address string, data *[]byte) (net.Conn, error) {
 	proto, f, err := network(name)
+	if err == nil && data != nil && proto != wire.ProtoTCP {
+		err = net.UnknownNetworkError(name)
+	}
 	var ips []netip.Addr
 	var port uint16
 	if err == nil {
@@ -157,7 +168,7 @@ func (h *Host) DialContext(ctx context.Context, name, address string) (net.Conn,
 				ip = netip.AddrFrom4([4]byte{127, 0, 0, 1})
 			}
 		}
-		c, err := h.dial(ctx, name, proto, netip.AddrPortFrom(ip, port))
+		c, err := h.dial(ctx, name, proto, netip.AddrPortFrom(ip, port), data)
 		if err == nil {
 			return c, nil
 		}
@@ -172,7 +183,7 @@ func (h *Host) DialContext(ctx context.Context, name, address string) (net.Conn,
 }
 
 // dial connects to one address.
-func (h *Host) dial(ctx context.Context, name string, proto wire.Proto, to netip.AddrPort) (net.Conn, error) {
+func (h *Host) dial(ctx context.Context, name string, proto wire.Proto, to netip.AddrPort, data *[]byte) (net.Conn, error) {
 	if proto != wire.ProtoTCP {
 		if proto == wire.ProtoUDP && to.Port() == 0 {
 			return nil, &net.OpError{Op: "dial", Net: name, Addr: net.UDPAddrFromAddrPort(to), Err: sysError("connect", syscall.EINVAL)}
@@ -187,17 +198,30 @@ func (h *Host) dial(ctx context.Context, name string, proto wire.Proto, to netip
 		}
 		return &UDPConn{s}, nil
 	}
-	s, err := h.connect(ctx, to)
+	s, rest, err := h.connect(ctx, to, data)
 	if err != nil {
 		return nil, &net.OpError{Op: "dial", Net: name, Addr: net.TCPAddrFromAddrPort(to), Err: sysError("connect", err)}
 	}
-	return (*TCPConn)(s), nil
+	c := (*TCPConn)(s)
+	if len(rest) > 0 {
+		stop := context.AfterFunc(ctx, func() { c.SetWriteDeadline(time.Unix(1, 0)) })
+		_, err := c.Write(rest)
+		if !stop() {
+			err = cmp.Or(err, contextError(ctx))
+		}
+		if err != nil {
+			c.Close()
+			return nil, err
+		}
+	}
+	return c, nil
 }
 
-// connect opens a TCP connection and waits for its handshake.
-func (h *Host) connect(ctx context.Context, to netip.AddrPort) (*tcpSocket, error) {
+// connect opens a TCP connection and waits for its handshake, with Fast Open if
+// data is not nil. It returns what has not been sent of data.
+func (h *Host) connect(ctx context.Context, to netip.AddrPort, data *[]byte) (s *tcpSocket, rest []byte, err error) {
 	if ctx.Err() != nil {
-		return nil, contextError(ctx)
+		return nil, nil, contextError(ctx)
 	}
 	ln := &h.lane
 	ln.lock()
@@ -205,9 +229,14 @@ func (h *Host) connect(ctx context.Context, to netip.AddrPort) (*tcpSocket, erro
 	if errno != 0 || ln.closed {
 		ln.unlock(nil)
 		if ln.closed {
-			return nil, errNetClosed
+			return nil, nil, errNetClosed
 		}
-		return nil, errno
+		return nil, nil, errno
+	}
+	if data != nil {
+		rest = (*data)[s.sendFast(ln, *data, nil):]
+	} else {
+		s.sendSyn(ln)
 	}
 	ln.unlock(nil)
 	if ctx.Done() != nil {
@@ -223,10 +252,10 @@ func (h *Host) connect(ctx context.Context, to netip.AddrPort) (*tcpSocket, erro
 		switch {
 		case s.detached: // the host was closed
 			ln.unlock(nil)
-			return nil, errNetClosed
+			return nil, nil, errNetClosed
 		case s.opened:
 			ln.unlock(nil)
-			return s, nil
+			return s, rest, nil
 		case s.gone || s.conn.State() == tcp.StateClosed:
 			err := s.takeError()
 			delete(ln.sockets, s)
@@ -235,13 +264,13 @@ func (h *Host) connect(ctx context.Context, to netip.AddrPort) (*tcpSocket, erro
 			if err == nil {
 				err = syscall.ECONNABORTED
 			}
-			return nil, err
+			return nil, nil, err
 		case ctx.Err() != nil:
 			s.detached = true
 			delete(ln.sockets, s)
 			s.abort(ln)
 			ln.unlock(nil)
-			return nil, contextError(ctx)
+			return nil, nil, contextError(ctx)
 		}
 		s.wr.Prepare()
 		ln.unlock(nil)
@@ -249,8 +278,8 @@ func (h *Host) connect(ctx context.Context, to netip.AddrPort) (*tcpSocket, erro
 	}
 }
 
-// connect makes a connection's socket and sends its SYN, with the binding and
-// the options of face if that is not nil.
+// connect makes a connection's socket, with the binding and the options of face
+// if that is not nil. The caller sends its SYN.
 func (ln *lane) connect(to netip.AddrPort, face *Socket) (*tcpSocket, syscall.Errno) {
 	if ln.closed {
 		return nil, 0
@@ -310,8 +339,6 @@ func (ln *lane) connect(to netip.AddrPort, face *Socket) (*tcpSocket, syscall.Er
 	}
 	s.initConn(isn, old != nil, opt)
 	ln.sockets[s] = struct{}{}
-	s.conn.Connect(ln.now)
-	s.touch(ln)
 	return s, 0
 }
 

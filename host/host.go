@@ -92,6 +92,7 @@ func New(c Config) *Host {
 	set := c.Settings
 	set.Forward = set.Forward || c.Forward
 	set.fill()
+	set.fillFastOpen(h.seed)
 	h.conf.Store(&config{
 		adapters: make([]*link.Adapter, 1),
 		addrs:    new(ifaddr.Set),
@@ -393,6 +394,7 @@ func (h *Host) Settings() Settings { return h.conf.Load().set }
 // SetSettings changes the tunables; zero fields take their defaults.
 func (h *Host) SetSettings(s Settings) error {
 	s.fill()
+	s.fillFastOpen(h.seed)
 	if err := s.checkCongestion(); err != nil {
 		return err
 	}

@@ -38,13 +38,14 @@ type lane struct {
 	touched *tcpSocket // connections to run at the end of the hold
 	wakes   []chan struct{}
 
-	tcp      connTable
-	timeWait timeWaits
-	ports    portTable // listeners, datagram sockets and bound ports
-	raws     []*udpSocket
-	pings    map[uint16]*pingWait
-	pingID   uint16
-	sockets  map[closer]struct{} // all open sockets, for close
+	tcp       connTable
+	timeWait  timeWaits
+	ports     portTable // listeners, datagram sockets and bound ports
+	raws      []*udpSocket
+	fastPeers fastPeers
+	pings     map[uint16]*pingWait
+	pingID    uint16
+	sockets   map[closer]struct{} // all open sockets, for close
 
 	neighTimer clock.Entry
 	pmtuTimer  clock.Entry

@@ -40,6 +40,7 @@ type Socket struct {
 	rdClosed, wrClosed bool // shut down while there was no connection
 	err                syscall.Errno
 	closed             bool
+	deferred           bool // the SYN waits for the first write (TCP_FASTOPEN_CONNECT)
 	watches            socket.Watches
 }
 
@@ -77,14 +78,18 @@ type sockOptions struct {
 	ChecksumAt     int       // IPv6: where a checksum is to be filled in and verified; negative: nowhere (IPV6_CHECKSUM)
 	ICMPBlocked    [8]uint32 // ICMP types that are not received, a bit each (ICMP_FILTER, ICMP6_FILTER)
 
-	Congestion   string // one of cc.Names; empty: the host's
-	SynCount     int
-	Cork         bool
-	OOBInline    bool
-	UserTimeout  time.Duration // 0: none
-	WindowClamp  int           // bytes; 0: none
-	FinWait2     time.Duration // 0: the host's; negative: none
-	NotSentLowat int           // bytes; 0: none
+	Congestion       string // one of cc.Names; empty: the host's
+	SynCount         int
+	Cork             bool
+	OOBInline        bool
+	UserTimeout      time.Duration // 0: none
+	WindowClamp      int           // bytes; 0: none
+	FinWait2         time.Duration // 0: the host's; negative: none
+	NotSentLowat     int           // bytes; 0: none
+	FastOpen         int           // a listener's connections with early data; 0: none
+	FastOpenConnect  bool          // connecting waits for the first write, if that can go with the SYN
+	FastOpenNoCookie bool
+	FastOpenKeys     []FastOpenKey // of a listener; none: the host's
 }
 
 // SockType is the type of a [Socket].
@@ -430,7 +435,11 @@ func (s *Socket) Listen(backlog int) syscall.Errno {
 		if e := ln.judgeSocket(hook.SocketListen, s.proto, netip.AddrPortFrom(s.bind.addr, s.bind.port), netip.AddrPort{}); e != 0 {
 			return e
 		}
+		if s.opt.FastOpen == 0 && ln.conf.set.FastOpen(FastOpenServer|FastOpenAllListeners) {
+			s.opt.FastOpen = backlog
+		}
 		l := &tcpListener{lane: ln, binding: s.bind, backlog: backlog, face: s}
+		l.fast.max = s.opt.FastOpen
 		ln.ports.listeners[s.bind.port] = append(ln.ports.listeners[s.bind.port], l)
 		s.listen = l
 		return 0
@@ -452,6 +461,7 @@ func (s *Socket) Accept() (c *Socket, e syscall.Errno) {
 		}
 		c = &Socket{ln: ln, six: s.six, typ: s.typ, proto: s.proto, opt: s.opt, conn: conn, state: sockConnected, lockAddr: s.lockAddr}
 		c.name, c.bind.addr = conn.local(), s.bind.addr
+		c.opt.FastOpen = 0
 		conn.face, conn.linger = c, c.opt.Linger
 		ln.sockets[c] = struct{}{}
 		return 0
@@ -467,50 +477,71 @@ func (s *Socket) Connect(a netip.AddrPort) syscall.Errno {
 		if s.udp != nil {
 			return s.connectDatagram(ln, a)
 		}
-		switch s.state {
-		case sockDisconnecting:
-			return syscall.EINVAL
-		case sockConnected:
-			return syscall.EISCONN
-		case sockConnecting:
-			switch {
-			case s.conn.over(): // nobody has heard why, unless by SO_ERROR
-				e := s.takeError()
-				if e == 0 {
-					e = syscall.ECONNABORTED
-				}
-				s.state = sockUnconnected
-				s.disconnect(ln)
-				return e
-			case !s.conn.opened:
-				return syscall.EALREADY
-			}
-			s.state = sockConnected
-			return 0
-		}
-		if s.live() {
-			return syscall.EISCONN
-		}
-		ip, e := s.family(a.Addr())
-		if e != 0 {
-			return e
-		}
-		if ip.IsUnspecified() { // this host itself
-			if ip = netip.IPv6Loopback(); !s.six || s.bind.port != 0 && s.bind.addr.Is4() {
-				ip = netip.AddrFrom4([4]byte{127, 0, 0, 1})
-			}
-		}
-		s.forget(ln)
-		conn, e := ln.connect(netip.AddrPortFrom(ip, a.Port()), s)
-		if e != 0 {
-			return e
-		}
-		s.conn, s.state, s.name = conn, sockConnecting, conn.local()
-		s.err = 0
-		conn.face, conn.linger = s, s.opt.Linger
-		conn.rdClosed, conn.wrClosed = s.rdClosed, s.wrClosed
-		return syscall.EINPROGRESS
+		_, e := s.connect(ln, a, nil)
+		return e
 	})
+}
+
+// connect is Connect of a stream socket, with Fast Open if data is not nil; it
+// returns how much of that was sent.
+func (s *Socket) connect(ln *lane, a netip.AddrPort, data *[]byte) (n int, e syscall.Errno) {
+	switch s.state {
+	case sockDisconnecting:
+		return 0, syscall.EINVAL
+	case sockConnected:
+		return 0, syscall.EISCONN
+	case sockConnecting:
+		switch {
+		case s.conn.over(): // nobody has heard why, unless by SO_ERROR
+			e := s.takeError()
+			if e == 0 {
+				e = syscall.ECONNABORTED
+			}
+			s.state = sockUnconnected
+			s.disconnect(ln)
+			return 0, e
+		case s.deferred:
+			return 0, syscall.EISCONN
+		case !s.conn.opened:
+			return 0, syscall.EALREADY
+		}
+		s.state = sockConnected
+		return 0, 0
+	}
+	if s.live() {
+		return 0, syscall.EISCONN
+	}
+	ip, e := s.family(a.Addr())
+	if e != 0 {
+		return 0, e
+	}
+	if ip.IsUnspecified() { // this host itself
+		if ip = netip.IPv6Loopback(); !s.six || s.bind.port != 0 && s.bind.addr.Is4() {
+			ip = netip.AddrFrom4([4]byte{127, 0, 0, 1})
+		}
+	}
+	s.forget(ln)
+	conn, e := ln.connect(netip.AddrPortFrom(ip, a.Port()), s)
+	if e != 0 {
+		return 0, e
+	}
+	s.conn, s.state, s.name = conn, sockConnecting, conn.local()
+	s.err = 0
+	conn.face, conn.linger = s, s.opt.Linger
+	conn.rdClosed, conn.wrClosed = s.rdClosed, s.wrClosed
+	switch {
+	case data != nil:
+		n = conn.sendFast(ln, *data, &s.opt)
+	case !s.opt.FastOpenConnect:
+		conn.sendSyn(ln)
+	case conn.defers(ln, &s.opt):
+		s.deferred = true
+		conn.conn.ConnectLater()
+		return 0, 0
+	default:
+		conn.sendFast(ln, nil, &s.opt) // asks for a cookie
+	}
+	return n, syscall.EINPROGRESS
 }
 
 // Disconnect ends a connection with a reset, or takes a datagram socket's peer
@@ -547,7 +578,7 @@ func (s *Socket) disconnect(ln *lane) {
 		c.abort(ln)
 		s.forget(ln)
 	}
-	s.rdClosed, s.wrClosed = false, false
+	s.rdClosed, s.wrClosed, s.deferred = false, false, false
 	s.ended(ln)
 	if !s.lockAddr {
 		s.name = netip.AddrPortFrom(s.any(), s.name.Port())
@@ -645,6 +676,9 @@ func (s *Socket) ready(ln *lane) (ev socket.Events) {
 			ev |= socket.EventHup
 		}
 		if !c.opened && !over {
+			if s.deferred {
+				ev |= socket.EventOut
+			}
 			return ev
 		}
 		n := c.left + c.conn.Readable()
@@ -684,6 +718,8 @@ func (s *Socket) sendStream(ln *lane, b []byte, flags int) (int, syscall.Errno) 
 		return 0, s.takeError()
 	case c.wrClosed || c.over():
 		return 0, syscall.EPIPE
+	case s.deferred:
+		return 0, syscall.EINPROGRESS // SendFastOpen's
 	case !c.opened:
 		return 0, syscall.EAGAIN
 	case len(b) == 0:
@@ -1048,6 +1084,9 @@ func (s *Socket) apply(ln *lane, was *sockOptions) {
 	o := &s.opt
 	if s.bind.port != 0 {
 		s.bind.reuseAddr, s.bind.reusePort = o.ReuseAddr, o.ReusePort
+	}
+	if s.listen != nil {
+		s.listen.fast.max = o.FastOpen
 	}
 	if u := s.udp; u != nil {
 		u.binding.reuseAddr, u.binding.reusePort = o.ReuseAddr, o.ReusePort

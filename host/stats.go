@@ -8,6 +8,10 @@ type Stats struct {
 	SynOverflow        uint64 // handshakes given up for newer ones
 	SynCookiesSent     uint64 // SYNs answered with cookies
 	SynCookiesReceived uint64 // cookies that came back
+	FastOpenSent       uint64 // SYNs with data of which the peer has taken some
+	FastOpenTaken      uint64 // connections that a SYN has opened for data before the handshake was complete
+	FastOpenRefused    uint64 // SYNs with a wrong cookie
+	FastOpenOverflow   uint64 // SYNs that a full queue kept from opening so
 	TimeWaitOverflow   uint64 // connections for which TIME-WAIT had no room
 	DuplicateAddresses uint64 // IPv6 addresses that turned out to be others'
 	AddressConflicts   uint64 // times that somebody else used an IPv4 address of ours

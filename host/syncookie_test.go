@@ -138,7 +138,13 @@ func badOptions(f wire.TCPFields) []byte {
 // whose listeners keep one handshake.
 func cookieHost(t *testing.T) *raw {
 	t.Helper()
-	r := rawHost(t, host.Config{Settings: host.Settings{SynBacklog: 1}})
+	return cookieHostWith(t, host.Settings{SynBacklog: 1})
+}
+
+// cookieHostWith is a raw host that knows its neighbour's station address.
+func cookieHostWith(t *testing.T, set host.Settings) *raw {
+	t.Helper()
+	r := rawHost(t, host.Config{Settings: set})
 	r.meet()
 	return r
 }
@@ -177,8 +183,14 @@ func (r *raw) sendTCP(six bool, f wire.TCPFields, o *wire.TCPOptions, data []byt
 // exchange sends a segment and returns what TCP answers, nil if it does not.
 func (r *raw) exchange(six bool, f wire.TCPFields, o *wire.TCPOptions) (ans wire.TCP, opts wire.TCPOptions) {
 	r.t.Helper()
+	return r.exchangeData(six, f, o, nil)
+}
+
+// exchangeData is exchange with data in the segment.
+func (r *raw) exchangeData(six bool, f wire.TCPFields, o *wire.TCPOptions, data []byte) (ans wire.TCP, opts wire.TCPOptions) {
+	r.t.Helper()
 	r.take()
-	r.sendTCP(six, f, o, nil)
+	r.sendTCP(six, f, o, data)
 	for _, b := range r.answer() {
 		switch wire.Ethernet(b).Type() {
 		case wire.EtherTypeIPv4:

@@ -113,6 +113,8 @@ type tcpSocket struct {
 	ttl, tos  uint8        // of its packets; 0: the host's
 	older     *tcpSocket   // its handshakes
 	newer     *tcpSocket
+	early     *fastQueue // opened by a SYN with data, handshake not complete
+	fast      bool       // began with Fast Open
 
 	rd, wr socket.Side
 	rq     packet.List // guarded by rd's turn: taken, not yet read
@@ -303,7 +305,12 @@ func (s *tcpSocket) finish(ln *lane) {
 // happened acts on a connection's events.
 func (s *tcpSocket) happened(ln *lane, ev tcp.Events) {
 	if ev&tcp.EventEstablished != 0 {
-		s.established(ln)
+		if s.early == nil {
+			s.established(ln)
+		} else {
+			s.early.end(ln.now, false)
+			s.early = nil
+		}
 	}
 	if ev&(tcp.EventReadable|tcp.EventRemoteClosed|tcp.EventClosed) != 0 {
 		ln.wake(s.rd.Wake())
@@ -350,9 +357,16 @@ func (s *tcpSocket) established(ln *lane) {
 	f := &s.entry.Tuple
 	local, remote := netip.AddrPortFrom(f.Src, f.SrcPort), netip.AddrPortFrom(f.Dst, f.DstPort)
 	if ln.judgeSocket(hook.FlowUp, wire.ProtoTCP, local, remote) != 0 {
+		if s.listener != nil { // nobody will accept it
+			s.listener.noHalf(s)
+			s.listener, s.detached = nil, true
+		}
 		s.conn.Abort(ln.now)
 		s.touch(ln)
 		return
+	}
+	if s.fast {
+		s.fastOpenLearn(ln)
 	}
 	if s.listener != nil {
 		s.listener.ready(ln, s)
@@ -368,6 +382,10 @@ func (s *tcpSocket) leave(ln *lane) {
 	if s.listener != nil && !s.opened {
 		s.listener.noHalf(s)
 		s.listener = nil
+	}
+	if s.early != nil {
+		s.early.end(ln.now, s.conn.Err() == syscall.ECONNRESET)
+		s.early = nil
 	}
 	if s.detached {
 		s.conn.FreeBuffers()
@@ -418,7 +436,7 @@ func (ln *lane) tcpError(q *quoted, c icmpCause) bool {
 	switch {
 	case c.errno == syscall.EMSGSIZE:
 		s.shrink(ln, int(c.rest))
-	case s.conn.State() == tcp.StateSynSent || s.conn.State() == tcp.StateSynReceived:
+	case s.conn.State() == tcp.StateSynSent || s.conn.State() == tcp.StateSynReceived && s.early == nil:
 		s.failure = c.errno // RFC 1122 §4.2.3.9 and Linux: give up connecting
 	default:
 		s.conn.SoftError(c.errno)
@@ -449,6 +467,7 @@ type tcpListener struct {
 	binding binding
 	backlog int
 
+	fast           fastQueue
 	half           int // connections in the handshake
 	oldest, newest *tcpSocket
 
@@ -513,6 +532,9 @@ func (h *Host) listen(b binding, backlog int) (*tcpListener, error) {
 	if backlog > 0 {
 		l.backlog = min(backlog, l.backlog)
 	}
+	if ln.conf.set.FastOpen(FastOpenServer | FastOpenAllListeners) {
+		l.fast.max = l.backlog
+	}
 	ln.ports.listeners[b.port] = append(ln.ports.listeners[b.port], l)
 	ln.sockets[l] = struct{}{}
 	return l, nil
@@ -565,6 +587,10 @@ func (l *tcpListener) receive(ln *lane, a *link.Adapter, p *packet.Packet, isn u
 	if resumes {
 		r = s.conn.Resume(ln.now, p, mss)
 	} else {
+		give, take := ln.fastOpenSYN(l, p)
+		if give != nil || take {
+			s.conn.AcceptFastOpen(give, take)
+		}
 		r = s.conn.Listen(ln.now, p)
 	}
 	if r != packet.NotDropped {
@@ -578,6 +604,10 @@ func (l *tcpListener) receive(ln *lane, a *link.Adapter, p *packet.Packet, isn u
 		s.receive(ln, p)
 		return
 	}
+	if s.conn.Early() {
+		s.acceptEarly(ln)
+	}
+	s.charge(ln)
 	s.touch(ln)
 }
 

@@ -5,8 +5,10 @@ package posix_test
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net/netip"
+	"os"
 	"strings"
 	"syscall"
 	"testing"
@@ -218,9 +220,10 @@ func (kernel) epollWait(ep, ms int) (s string) {
 
 // A trace is what a script saw.
 type trace struct {
-	c     calls
-	lines []string
-	fds   []int
+	c      calls
+	sysctl func(name, value string) syscall.Errno
+	lines  []string
+	fds    []int
 }
 
 func (t *trace) log(format string, args ...any) {
@@ -934,28 +937,42 @@ func TestLikeTheKernel(t *testing.T) {
 				} else {
 					unix.Close(fd)
 				}
-				h := host.New(host.Config{Name: "h"})
-				defer h.Close(context.Background())
-				p := posix.New(h)
-				defer p.CloseAll()
-				want, got := &trace{c: kernel{}}, &trace{c: ours{p}}
-				s.run(want, domain)
-				s.run(got, domain)
-				want.end()
-				got.end()
-				for i := range max(len(want.lines), len(got.lines)) {
-					var w, g string
-					if i < len(want.lines) {
-						w = want.lines[i]
-					}
-					if i < len(got.lines) {
-						g = got.lines[i]
-					}
-					if w != g {
-						t.Errorf("line %d:\n  kernel  %s\n  towpath %s", i, w, g)
-					}
-				}
+				compare(t, domain, s.run)
 			})
 		}
 	}
+}
+
+// compare runs a script on the kernel's loopback and on a fresh host's.
+func compare(t *testing.T, domain int, run func(t *trace, domain int)) {
+	t.Helper()
+	h := host.New(host.Config{Name: "h"})
+	defer h.Close(context.Background())
+	p := posix.New(h)
+	defer p.CloseAll()
+	want, got := &trace{c: kernel{}, sysctl: kernelSysctl}, &trace{c: ours{p}, sysctl: h.SetSysctl}
+	run(want, domain)
+	run(got, domain)
+	want.end()
+	got.end()
+	for i := range max(len(want.lines), len(got.lines)) {
+		var w, g string
+		if i < len(want.lines) {
+			w = want.lines[i]
+		}
+		if i < len(got.lines) {
+			g = got.lines[i]
+		}
+		if w != g {
+			t.Errorf("line %d:\n  kernel  %s\n  towpath %s", i, w, g)
+		}
+	}
+}
+
+// kernelSysctl writes a setting of this machine's kernel.
+func kernelSysctl(name, value string) syscall.Errno {
+	err := os.WriteFile("/proc/sys/"+strings.ReplaceAll(name, ".", "/"), []byte(value), 0)
+	var e syscall.Errno
+	errors.As(err, &e)
+	return e
 }

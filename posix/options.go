@@ -54,31 +54,31 @@ const (
 	SO_MEMINFO         = 55
 	SO_ZEROCOPY        = 60
 
-	TCP_NODELAY          = 1
-	TCP_MAXSEG           = 2
-	TCP_CORK             = 3
-	TCP_KEEPIDLE         = 4
-	TCP_KEEPINTVL        = 5
-	TCP_KEEPCNT          = 6
-	TCP_SYNCNT           = 7
-	TCP_LINGER2          = 8
-	TCP_DEFER_ACCEPT     = 9
-	TCP_WINDOW_CLAMP     = 10
-	TCP_INFO             = 11
-	TCP_QUICKACK         = 12
-	TCP_CONGESTION       = 13
-	TCP_USER_TIMEOUT     = 18
-	TCP_FASTOPEN         = 23
-	TCP_TIMESTAMP        = 24
-	TCP_NOTSENT_LOWAT    = 25
-	TCP_CC_INFO          = 26
-	TCP_SAVE_SYN         = 27
-	TCP_SAVED_SYN        = 28
-	TCP_FASTOPEN_CONNECT = 30
-	TCP_FASTOPEN_KEY     = 33
-	TCP_FASTOPEN_NO_COOK = 34
-	TCP_INQ              = 36
-	TCP_TX_DELAY         = 37
+	TCP_NODELAY            = 1
+	TCP_MAXSEG             = 2
+	TCP_CORK               = 3
+	TCP_KEEPIDLE           = 4
+	TCP_KEEPINTVL          = 5
+	TCP_KEEPCNT            = 6
+	TCP_SYNCNT             = 7
+	TCP_LINGER2            = 8
+	TCP_DEFER_ACCEPT       = 9
+	TCP_WINDOW_CLAMP       = 10
+	TCP_INFO               = 11
+	TCP_QUICKACK           = 12
+	TCP_CONGESTION         = 13
+	TCP_USER_TIMEOUT       = 18
+	TCP_FASTOPEN           = 23
+	TCP_TIMESTAMP          = 24
+	TCP_NOTSENT_LOWAT      = 25
+	TCP_CC_INFO            = 26
+	TCP_SAVE_SYN           = 27
+	TCP_SAVED_SYN          = 28
+	TCP_FASTOPEN_CONNECT   = 30
+	TCP_FASTOPEN_KEY       = 33
+	TCP_FASTOPEN_NO_COOKIE = 34
+	TCP_INQ                = 36
+	TCP_TX_DELAY           = 37
 
 	IP_TOS            = 1
 	IP_TTL            = 2
@@ -123,9 +123,9 @@ var kept = map[optName]int32{
 	{SOL_SOCKET, SO_DEBUG}: 0, {SOL_SOCKET, SO_DONTROUTE}: 0, {SOL_SOCKET, SO_PRIORITY}: 0, {SOL_SOCKET, SO_MARK}: 0,
 	{SOL_SOCKET, SO_TIMESTAMP}: 0, {SOL_SOCKET, SO_TIMESTAMPNS}: 0, {SOL_SOCKET, SO_TIMESTAMPING}: 0, {SOL_SOCKET, SO_ZEROCOPY}: 0,
 	{SOL_SOCKET, SO_BUSY_POLL}: 0, {SOL_SOCKET, SO_MAX_PACING_RATE}: -1, {SOL_SOCKET, SO_INCOMING_CPU}: -1,
-	{IPPROTO_TCP, TCP_DEFER_ACCEPT}: 0, {IPPROTO_TCP, TCP_FASTOPEN}: 0, {IPPROTO_TCP, TCP_TIMESTAMP}: 0,
-	{IPPROTO_TCP, TCP_SAVE_SYN}: 0, {IPPROTO_TCP, TCP_FASTOPEN_CONNECT}: 0, {IPPROTO_TCP, TCP_INQ}: 0,
-	{IPPROTO_TCP, TCP_TX_DELAY}: 0, {IPPROTO_TCP, TCP_FASTOPEN_NO_COOK}: 0,
+	{IPPROTO_TCP, TCP_DEFER_ACCEPT}: 0, {IPPROTO_TCP, TCP_TIMESTAMP}: 0,
+	{IPPROTO_TCP, TCP_SAVE_SYN}: 0, {IPPROTO_TCP, TCP_INQ}: 0,
+	{IPPROTO_TCP, TCP_TX_DELAY}:   0,
 	{IPPROTO_IP, IP_MTU_DISCOVER}: 1, {IPPROTO_IP, IP_FREEBIND}: 0, {IPPROTO_IP, IP_TRANSPARENT}: 0,
 	{IPPROTO_IP, IP_MULTICAST_TTL}: 1, {IPPROTO_IPV6, IPV6_MULTICAST_HOPS}: 1, {IPPROTO_IPV6, IPV6_MTU_DISCOVER}: 1,
 }
@@ -202,6 +202,8 @@ func (p *Process) SetSockOpt(fd, level, name int, data []byte) syscall.Errno {
 			}
 		}
 		return f.set(func(o *host.SocketOptions) { o.Congestion = cc })
+	case optName{IPPROTO_TCP, TCP_FASTOPEN_KEY}:
+		return f.setFastOpenKeys(data)
 	}
 	if e, ok := f.setRaw(n, data); ok {
 		return e
@@ -300,6 +302,8 @@ func (p *Process) SetSockOpt(fd, level, name int, data []byte) syscall.Errno {
 				o.FinWait2 = time.Duration(v) * time.Second
 			}
 		})
+	case optName{IPPROTO_TCP, TCP_FASTOPEN}, optName{IPPROTO_TCP, TCP_FASTOPEN_CONNECT}, optName{IPPROTO_TCP, TCP_FASTOPEN_NO_COOKIE}:
+		return p.setFastOpen(f, name, v)
 	case optName{IPPROTO_TCP, TCP_NOTSENT_LOWAT}:
 		return f.set(func(o *host.SocketOptions) { o.NotSentLowat = int(uint32(v)) })
 	case optName{IPPROTO_IP, IP_TOS}, optName{IPPROTO_IPV6, IPV6_TCLASS}:
@@ -527,6 +531,14 @@ func (p *Process) getOption(f *file, n optName) ([]byte, syscall.Errno) {
 			return nil, e
 		}
 		return tcpInfo(&i, p.h.Clock().Now()), 0
+	case optName{IPPROTO_TCP, TCP_FASTOPEN}:
+		return num(int32(o.FastOpen))
+	case optName{IPPROTO_TCP, TCP_FASTOPEN_CONNECT}:
+		return flag(o.FastOpenConnect)
+	case optName{IPPROTO_TCP, TCP_FASTOPEN_NO_COOKIE}:
+		return flag(o.FastOpenNoCookie)
+	case optName{IPPROTO_TCP, TCP_FASTOPEN_KEY}:
+		return p.fastOpenKeys(&o), 0
 	case optName{IPPROTO_TCP, TCP_SAVED_SYN}, optName{IPPROTO_TCP, TCP_CC_INFO}:
 		return nil, 0
 	case optName{IPPROTO_IP, IP_TOS}:

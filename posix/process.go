@@ -365,6 +365,11 @@ func (p *Process) Connect(fd int, a Addr) syscall.Errno {
 	if e != syscall.EINPROGRESS && e != syscall.EALREADY || f.isNonblock() {
 		return e
 	}
+	return p.awaitConnect(f, a)
+}
+
+// awaitConnect waits until a socket that connects has done so.
+func (p *Process) awaitConnect(f *file, a Addr) syscall.Errno {
 	timeout := f.sndTimeo
 	if timeout == 0 {
 		timeout = -1
@@ -502,8 +507,19 @@ func (p *Process) Send(fd int, b []byte, flags int, to Addr, ctl []Cmsg) (int, s
 	if f.sock.Type() != host.SockStream {
 		return p.sendDatagram(f, b, flags, to, ctl)
 	}
+	if flags&MSG_FASTOPEN != 0 {
+		return p.sendFastOpen(f, b, flags, to)
+	}
+	n, e := p.sendStream(f, b, flags)
+	if e == syscall.EINPROGRESS { // connecting was put off until now
+		return p.sendFastOpen(f, b, flags, to)
+	}
+	return n, e
+}
+
+func (p *Process) sendStream(f *file, b []byte, flags int) (int, syscall.Errno) {
 	sent := 0
-	e = p.retry(f, flags&MSG_DONTWAIT != 0, f.sndTimeo, func() syscall.Errno {
+	e := p.retry(f, flags&MSG_DONTWAIT != 0, f.sndTimeo, func() syscall.Errno {
 		for {
 			n, e := f.sendSome(b[sent:], flags)
 			if e != 0 {

@@ -45,22 +45,49 @@ func FastOpenCookie(syn wire.TCP) (cookie []byte, ok bool) {
 	return o.FastOpen, true
 }
 
-// ConnectData opens actively with the peer's cookie and as much of data as a
-// segment takes (RFC 7413 §4.1.2, §4.2.1). Without a cookie the SYN asks for
-// one, and data waits for the handshake. It returns how many bytes of data were
-// queued; if the SYN is lost, it is repeated plainly.
-func (c *Conn) ConnectData(now time.Duration, cookie, data []byte) int {
+// FastOpen is what a host knows of a peer that it opens a connection to with
+// data.
+type FastOpen struct {
+	// Cookie is what the peer has given; without one the SYN asks for it, and
+	// data waits for the handshake.
+	Cookie []byte
+	// NoCookie: the peer takes data without one. The SYN has no option.
+	NoCookie bool
+	// MSS is what the peer's last SYN-ACK has said; 0: not known.
+	MSS int
+}
+
+// Fits is how many bytes of data the SYN will have room for.
+func (c *Conn) Fits(o *FastOpen) int {
+	if len(o.Cookie) == 0 && !o.NoCookie {
+		return 0
+	}
+	mss := int(c.ourMSS)
+	if o.MSS > 0 {
+		mss = min(mss, o.MSS)
+	}
+	return max(mss-tcpOptionsMax, 0)
+}
+
+// ConnectData opens actively with as much of data on the SYN as fits (RFC 7413
+// §4.1.2, §4.2.1). It returns how many bytes of data were queued; if the SYN is
+// lost, it is repeated plainly.
+func (c *Conn) ConnectData(now time.Duration, o *FastOpen, data []byte) int {
 	f := &c.extra().fast
-	f.ask, f.cookie = true, bytes.Clone(cookie[:min(len(cookie), fastOpenCookieMax)])
+	f.ask, f.cookie = !o.NoCookie, bytes.Clone(o.Cookie[:min(len(o.Cookie), fastOpenCookieMax)])
+	c.ConnectLater()
+	n := c.Write(data)
+	f.sent = min(c.q.len, uint32(c.Fits(o)))
+	c.sendSyn(now, false)
+	return n
+}
+
+// ConnectLater goes to SYN-SENT without a SYN, which [Conn.ConnectData] then
+// sends (Linux: TCP_FASTOPEN_CONNECT).
+func (c *Conn) ConnectLater() {
 	c.active = true
 	c.state = StateSynSent
 	c.sndNxt = c.iss + 1
-	n := c.Write(data)
-	if len(cookie) > 0 {
-		f.sent = min(c.q.len, uint32(c.ourMSS)-min(uint32(c.ourMSS), tcpOptionsMax))
-	}
-	c.sendSyn(now, false)
-	return n
 }
 
 // AcceptFastOpen is called between Init and Listen. A cookie, if there is one,
@@ -80,6 +107,19 @@ func (c *Conn) CookieGiven() []byte {
 	}
 	return c.rare.fast.given
 }
+
+// SynDataLost reports whether a SYN with data, or its answer, seems to have been
+// lost because of the data: only a plain SYN has been answered.
+func (c *Conn) SynDataLost() bool {
+	return c.synLost && c.synDataSent() > 0 && !c.rare.fast.taken && c.rare.fast.given == nil
+}
+
+// PeerMSS is the segment size that the peer has said it takes, in bytes.
+func (c *Conn) PeerMSS() int { return int(c.peerMSS) }
+
+// Early reports whether the peer's SYN has opened the connection for data,
+// before the handshake is complete.
+func (c *Conn) Early() bool { return c.isEarly() }
 
 // SynData reports whether data on a SYN was taken, by either side (Linux:
 // TCPI_OPT_SYN_DATA).

@@ -162,7 +162,7 @@ func runTape(t *testing.T, data []byte) {
 	now := time.Second
 	switch fast := tp.byte(); {
 	case flags&16 != 0 && fast&3 == 0:
-		c.ConnectData(now, make([]byte, 8*(fast>>2&1)), make([]byte, tp.u16()))
+		c.ConnectData(now, &FastOpen{Cookie: make([]byte, 8*(fast>>2&1)), NoCookie: fast&16 != 0}, make([]byte, tp.u16()))
 	case flags&16 != 0:
 		c.Connect(now)
 	default:

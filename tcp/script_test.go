@@ -498,13 +498,13 @@ func (s *script) call(name string, f []string) error {
 	switch name {
 	case "connect":
 		c.Connect(s.now)
-	case "connect-data": // the cookie, or ask; bytes
+	case "connect-data": // the cookie, ask or no; bytes; the peer's segment size, if known
 		cookie, _ := hex.DecodeString(strings.TrimPrefix(f[0], "ask"))
 		b := make([]byte, arg(1))
 		for i := range b {
 			b[i] = pattern(1, s.wrote+i)
 		}
-		s.wrote += c.ConnectData(s.now, cookie, b)
+		s.wrote += c.ConnectData(s.now, &FastOpen{Cookie: cookie, NoCookie: f[0] == "no", MSS: arg(2)}, b)
 	case "fastopen": // the cookie to give, or none; whether the SYN's is good
 		cookie, _ := hex.DecodeString(strings.TrimPrefix(f[0], "none"))
 		c.AcceptFastOpen(cookie, arg(1) != 0)
