@@ -45,6 +45,22 @@ func (c *call) write(addr uint64, b []byte) syscall.Errno {
 	return 0
 }
 
+// writeTwo writes at two places.
+func (c *call) writeTwo(addr uint64, b []byte, addr2 uint64, b2 []byte) syscall.Errno {
+	if len(b) == 0 {
+		return c.write(addr2, b2)
+	}
+	local := []unix.Iovec{{Base: &b[0]}, {Base: &b2[0]}}
+	local[0].SetLen(len(b))
+	local[1].SetLen(len(b2))
+	remote := []unix.RemoteIovec{{Base: uintptr(addr), Len: len(b)}, {Base: uintptr(addr2), Len: len(b2)}}
+	n, err := unix.ProcessVMWritev(int(c.PID), local, remote, 0)
+	if err != nil || n != len(b)+len(b2) {
+		return syscall.EFAULT
+	}
+	return 0
+}
+
 func (c *call) readInt(addr uint64) (int32, syscall.Errno) {
 	var b [4]byte
 	e := c.read(addr, b[:])
@@ -133,8 +149,5 @@ func (c *call) writeAddr(addr, sizeAt uint64, b []byte) syscall.Errno {
 	if size < 0 {
 		return syscall.EINVAL
 	}
-	if e := c.write(addr, b[:min(len(b), int(size))]); e != 0 {
-		return e
-	}
-	return c.writeInt(sizeAt, int32(len(b)))
+	return c.writeTwo(addr, b[:min(len(b), int(size))], sizeAt, native.AppendUint32(nil, uint32(len(b))))
 }

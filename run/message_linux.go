@@ -9,7 +9,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/towpath/towpath/host"
-	"github.com/towpath/towpath/internal/unotify"
 	"github.com/towpath/towpath/posix"
 )
 
@@ -216,7 +215,7 @@ func (c *call) receive(k *sock, far int, list []*message, flags int) {
 			if !c.l.Valid(c.ID) {
 				return
 			}
-			far, err := unotify.GetFD(int(c.PID), int(int32(c.Args[0])))
+			far, err := c.l.GetFD(int(c.PID), int(int32(c.Args[0])))
 			if err != nil {
 				c.fail(syscall.EBADF)
 				return

@@ -233,7 +233,7 @@ func (c *call) pass() { c.l.Continue(c.ID) }
 // find looks up the socket behind a descriptor of the program and returns it
 // with a duplicate of the descriptor; nil if it is none of ours.
 func (c *call) find(fd int) (*sock, int) {
-	far, err := unotify.GetFD(int(c.PID), fd)
+	far, err := c.l.GetFD(int(c.PID), fd)
 	if err == unix.EPERM {
 		c.hides.Do(func() {
 			c.warn(fmt.Sprintf("process %d does not let itself be looked into (prctl PR_SET_DUMPABLE), so its TCP and UDP sockets do not work: run towpath as root", c.PID))
@@ -416,10 +416,7 @@ func (c *call) getsockopt(k *sock, far int) {
 		}
 	}
 	if e == 0 {
-		e = c.write(c.Args[3], b)
-	}
-	if e == 0 {
-		e = c.writeInt(c.Args[4], int32(len(b)))
+		e = c.writeTwo(c.Args[3], b, c.Args[4], native.AppendUint32(nil, uint32(len(b))))
 	}
 	c.fail(e)
 }

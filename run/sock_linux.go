@@ -11,7 +11,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/towpath/towpath/host"
-	"github.com/towpath/towpath/internal/unotify"
 	"github.com/towpath/towpath/posix"
 )
 
@@ -103,7 +102,7 @@ func (k *sock) far() (int, bool) {
 	k.mu.Lock()
 	pid, fd := k.pid, k.fd
 	k.mu.Unlock()
-	far, err := unotify.GetFD(pid, fd)
+	far, err := k.srv.l.GetFD(pid, fd)
 	if err != nil {
 		return -1, false
 	}

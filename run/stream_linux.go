@@ -11,7 +11,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/towpath/towpath/host"
-	"github.com/towpath/towpath/internal/unotify"
 	"github.com/towpath/towpath/posix"
 	"github.com/towpath/towpath/socket"
 )
@@ -205,7 +204,7 @@ func (c *call) mend(k *sock) error {
 
 // farLocked is far while k.mu is held.
 func (k *sock) farLocked() (int, bool) {
-	far, err := unotify.GetFD(k.pid, k.fd)
+	far, err := k.srv.l.GetFD(k.pid, k.fd)
 	return far, err == nil
 }
 
@@ -408,7 +407,7 @@ func (c *call) acceptLater(k *sock, arrival <-chan struct{}, d time.Duration, fl
 		case stale:
 			return
 		}
-		far, err := unotify.GetFD(int(c.PID), int(int32(c.Args[0])))
+		far, err := c.l.GetFD(int(c.PID), int(int32(c.Args[0])))
 		if err != nil {
 			c.fail(syscall.EBADF)
 			return

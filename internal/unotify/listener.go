@@ -47,6 +47,9 @@ type Listener struct {
 	fd   int
 	stop int // eventfd that ends Recv
 	once sync.Once
+
+	mu     sync.Mutex
+	pidfds map[int]int // by thread, to take descriptors with
 }
 
 func newListener(fd int) (*Listener, error) {
@@ -56,7 +59,47 @@ func newListener(fd int) (*Listener, error) {
 	}
 	// Faster where the kernel has it (6.6).
 	unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.SECCOMP_IOCTL_NOTIF_SET_FLAGS, unix.SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP)
-	return &Listener{fd: fd, stop: stop}, nil
+	return &Listener{fd: fd, stop: stop, pidfds: make(map[int]int)}, nil
+}
+
+// pidfdsMax bounds the threads whose pidfds are kept.
+const pidfdsMax = 256
+
+// GetFD returns a duplicate of a descriptor of another process, of which tid is
+// a thread.
+func (l *Listener) GetFD(tid, fd int) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	// A pidfd is the thread's for ever: if the number is another's by now, it
+	// says so.
+	if pidfd, ok := l.pidfds[tid]; ok {
+		got, err := unix.PidfdGetfd(pidfd, fd, 0)
+		if err != unix.ESRCH {
+			return got, err
+		}
+		unix.Close(pidfd)
+		delete(l.pidfds, tid)
+	}
+	pidfd, err := unix.PidfdOpen(tid, pidfdThread)
+	if err == unix.EINVAL { // before Linux 6.9 there are none of threads
+		return GetFD(tid, fd)
+	}
+	if err != nil {
+		return -1, err
+	}
+	if len(l.pidfds) >= pidfdsMax {
+		l.forgetLocked()
+	}
+	l.pidfds[tid] = pidfd
+	return unix.PidfdGetfd(pidfd, fd, 0)
+}
+
+// forgetLocked closes all pidfds.
+func (l *Listener) forgetLocked() {
+	for _, pidfd := range l.pidfds {
+		unix.Close(pidfd)
+	}
+	clear(l.pidfds)
 }
 
 // Recv waits for the next notification. It returns io.EOF when the last process
@@ -94,6 +137,9 @@ func (l *Listener) Close() {
 	l.once.Do(func() {
 		unix.Close(l.fd)
 		unix.Close(l.stop)
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.forgetLocked()
 	})
 }
 
