@@ -67,8 +67,9 @@ capture/pcap:     capture/bpf capture/expr capture/jit capture/savefile wire
 host:             clock packet wire link link/loop ip/ifaddr ip/route ip/neigh ip/frag ip/group tcp tcp/cc socket firewall/hook
 ----
 posix:            clock host socket tcp
+posix/rtnl:       host ip/ifaddr ip/neigh ip/route link
 posix/sockd:      clock host ip/route link packet posix socket golang.org/x/sys
-run:              host internal/unotify posix socket golang.org/x/net golang.org/x/sys
+run:              host internal/unotify posix posix/rtnl socket golang.org/x/net golang.org/x/sys
 
 service:          host
 service/echo:     host service

@@ -41,6 +41,12 @@
 // What a program has closed it may expect to be closed: before a call goes to a
 // port, or wants to have it, the sockets there are looked at.
 //
+// Adapters, addresses and routes are the host's too: a routing socket
+// (netlink_linux.go) is one end of a pair that keeps packets apart, and package
+// rtnl answers what is sent to it, as it does the requests of ioctl about
+// interfaces on any socket. Netlink sockets for devices and audits are the
+// system's, and others about networks are refused.
+//
 // Names are the host's. Questions to port 53 of any address are answered here
 // if they are for a name that the host knows (host.AddName), and go to the
 // network otherwise (dns.go). The programs see the files of the system:
@@ -48,8 +54,8 @@
 //
 // # Limits
 //
-// What package unotify lists. Raw and packet sockets are refused, and netlink
-// sockets are the system's. Out-of-band data, error queues and zero copy do not
+// What packages unotify and rtnl list. Raw and packet sockets are refused.
+// Out-of-band data, error queues and zero copy do not
 // exist. The first write after a reset says EPIPE. A stream that has never been
 // connected polls writable, and reading it waits. A pair holds about 200 KiB
 // in each direction beside the host's buffers. A reset is seen as an end if the

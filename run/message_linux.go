@@ -202,7 +202,7 @@ func (c *call) receive(k *sock, far int, list []*message, flags int) {
 	c.wait(func() {
 		until := time.Now().Add(d)
 		for {
-			switch c.sleep(k, arrival, d) {
+			switch c.sleep(k.gone, arrival, d) {
 			case expired:
 				c.fail(syscall.EAGAIN)
 				return

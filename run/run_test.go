@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -22,6 +23,7 @@ import (
 
 	"github.com/towpath/towpath/host"
 	"github.com/towpath/towpath/internal/testenv"
+	"github.com/towpath/towpath/ip/ifaddr"
 	"github.com/towpath/towpath/link/cable"
 )
 
@@ -37,6 +39,10 @@ func TestMain(m *testing.M) {
 		fmt.Println(Probe())
 		os.Exit(0)
 	}
+	if os.Getenv(goInterfaces) != "" {
+		printInterfaces()
+		os.Exit(0)
+	}
 	if os.Getenv(goProgram) != "" {
 		if err := serveAndGet(); err != nil {
 			fmt.Println(err)
@@ -45,6 +51,20 @@ func TestMain(m *testing.M) {
 		os.Exit(0)
 	}
 	os.Exit(m.Run())
+}
+
+// goInterfaces makes it print the interfaces that package net sees.
+const goInterfaces = "TOWPATH_TEST_INTERFACES"
+
+func printInterfaces() {
+	list, err := net.Interfaces()
+	if err != nil {
+		fmt.Println(err)
+	}
+	for _, i := range list {
+		addrs, err := i.Addrs()
+		fmt.Println(i.Index, i.Name, i.MTU, i.Flags, addrs, err)
+	}
 }
 
 func serveAndGet() error {
@@ -305,6 +325,88 @@ s.accept()`}, Stdout: w})
 	if err := p.Wait(); !errors.As(err, &exit) || exit.Signal != syscall.SIGKILL {
 		t.Error(err)
 	}
+}
+
+// TestInterfaces: programs see the host's adapters, not the system's, and what
+// they change is the host's. The names are none that a system has.
+func TestInterfaces(t *testing.T) {
+	needsRun(t)
+	a, b := newHost(t, "a"), newHost(t, "b")
+	ca, cb := cable.New(cable.Config{MTU: 1400})
+	if _, err := a.AddAdapter("twp0", ca); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.AddAdapter("twp0", cb); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.AddAddress("twp0", netip.MustParsePrefix("10.0.0.1/24")); err != nil {
+		t.Fatal(err)
+	}
+	t.Run("go", func(t *testing.T) {
+		t.Setenv(goInterfaces, "1")
+		got := output(t, a, testBinary(t))
+		for _, want := range []string{"1 lo 65535 up|loopback|running [127.0.0.1/8 ::1/128]", "2 twp0 1400 up|broadcast|multicast|running [", "10.0.0.1/24"} {
+			if !strings.Contains(got, want) {
+				t.Errorf("%q is not in %q", want, got)
+			}
+		}
+	})
+	t.Run("python", func(t *testing.T) {
+		testenv.NeedsTool(t, "python3")
+		got := output(t, a, "python3", "-c", `
+import socket, fcntl, struct
+print(socket.if_nameindex(), socket.if_nametoindex("twp0"), socket.if_indextoname(2))
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+r = fcntl.ioctl(s, 0x8915, struct.pack("40s", b"twp0")) # SIOCGIFADDR
+print(socket.inet_ntoa(r[20:24]))
+try: fcntl.ioctl(s, 0x8915, struct.pack("40s", b"twp9"))
+except OSError as e: print(e.errno)
+n = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0)
+n.settimeout(0.05)
+try: n.recv(10)
+except TimeoutError: print("nothing")
+n.bind((0, 0))
+print(n.getsockname()[0] != 0, n.recv(1, socket.MSG_DONTWAIT) if n.send(b"") else "empty")`)
+		if want := "[(1, 'lo'), (2, 'twp0')] 2 twp0\n10.0.0.1\n19\nnothing\nTrue empty\n"; got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	})
+	t.Run("ip", func(t *testing.T) {
+		testenv.NeedsTool(t, "ip")
+		cases := []struct{ args, want string }{
+			{"-o -4 addr show dev twp0", "inet 10.0.0.1/24 brd 10.0.0.255 scope global twp0"},
+			{"-o link show dev twp0", "2: twp0: <BROADCAST,MULTICAST,UP,LOWER_UP> mtu 1400 qdisc noqueue state UP"},
+			{"addr add 10.0.1.1/24 dev twp0", ""},
+			{"-o -4 addr show dev twp0", "inet 10.0.1.1/24"},
+			{"route add 10.9.0.0/16 via 10.0.1.2 dev twp0 metric 7", ""},
+			{"route", "10.9.0.0/16 via 10.0.1.2 dev twp0 proto static metric 7"},
+			{"route get 10.9.1.1", "10.9.1.1 via 10.0.1.2 dev twp0 src 10.0.1.1"},
+			{"route get 10.0.0.1", "local 10.0.0.1 dev lo src 10.0.0.1"},
+			{"rule add from 10.0.1.0/24 iif twp0 table 100", ""},
+			{"rule", "32765:\tfrom 10.0.1.0/24 iif twp0 lookup 100"},
+			{"route add default via 10.0.1.3 dev twp0 table 100", ""},
+			{"route show table 100", "default via 10.0.1.3 dev twp0"},
+			{"rule del from 10.0.1.0/24 iif twp0", ""},
+			{"route del 10.9.0.0/16 dev twp0", ""},
+			{"addr del 10.0.1.1/24 dev twp0", ""},
+			{"link set twp0 down", ""},
+			{"-o link show dev twp0", "2: twp0: <BROADCAST,MULTICAST> mtu 1400 qdisc noqueue state DOWN"},
+			{"link set twp0 up", ""},
+		}
+		var script string
+		for _, c := range cases {
+			script += "ip " + c.args + " || exit 1; echo ----\n"
+		}
+		got := strings.Split(output(t, a, "sh", "-c", script), "----\n")
+		for i, c := range cases {
+			if !strings.Contains(got[i], c.want) {
+				t.Errorf("ip %s: %q, want %q", c.args, got[i], c.want)
+			}
+		}
+		if got := a.Addresses().All(); slices.ContainsFunc(got, func(x ifaddr.Addr) bool { return x.Prefix.Addr() == netip.MustParseAddr("10.0.1.1") }) {
+			t.Errorf("the address was not removed: %v", got)
+		}
+	})
 }
 
 // TestNested: a program that is run cannot run programs.

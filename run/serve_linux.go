@@ -38,12 +38,13 @@ type server struct {
 	over  chan struct{} // closed when the tree has ended
 	quit  chan struct{} // closed when pumps are to give up
 
-	mu     sync.Mutex
-	socks  map[uint64]*sock // by the cookie of the far end
-	past   []*sock          // of these, the ones that are over
-	open   map[*sock]bool   // of these, the listeners and the datagram sockets
-	lastFD int              // in p
-	conns  int32            // datagram sockets that were connected
+	mu       sync.Mutex
+	socks    map[uint64]*sock // by the cookie of the far end
+	netlinks map[uint64]*netlink
+	past     []*sock        // of these, the ones that are over
+	open     map[*sock]bool // of these, the listeners and the datagram sockets
+	lastFD   int            // in p
+	conns    int32          // datagram sockets that were connected
 }
 
 func newServer(h *host.Host, l *unotify.Listener, warn func(string)) *server {
@@ -53,7 +54,7 @@ func newServer(h *host.Host, l *unotify.Listener, warn func(string)) *server {
 	return &server{
 		host: h, warn: warn, p: posix.New(h), l: l, id: rand.Text()[:10],
 		over: make(chan struct{}), quit: make(chan struct{}),
-		socks: make(map[uint64]*sock), open: make(map[*sock]bool), lastFD: 2,
+		socks: make(map[uint64]*sock), netlinks: make(map[uint64]*netlink), open: make(map[*sock]bool), lastFD: 2,
 	}
 }
 
@@ -232,7 +233,7 @@ func (c *call) pass() { c.l.Continue(c.ID) }
 
 // find looks up the socket behind a descriptor of the program and returns it
 // with a duplicate of the descriptor; nil if it is none of ours.
-func (c *call) find(fd int) (*sock, int) {
+func (c *call) find(fd int) (*sock, *netlink, int) {
 	far, err := c.l.GetFD(int(c.PID), fd)
 	if err == unix.EPERM {
 		c.hides.Do(func() {
@@ -240,19 +241,21 @@ func (c *call) find(fd int) (*sock, int) {
 		})
 	}
 	if err != nil {
-		return nil, -1
+		return nil, nil, -1
 	}
 	if cookie, err := cookieOf(far); err == nil {
 		c.mu.Lock()
-		k := c.socks[cookie]
+		k, n := c.socks[cookie], c.netlinks[cookie]
 		c.mu.Unlock()
-		if k != nil && c.l.Valid(c.ID) {
-			k.seen(int(c.PID), fd)
-			return k, far
+		if (k != nil || n != nil) && c.l.Valid(c.ID) {
+			if k != nil {
+				k.seen(int(c.PID), fd)
+			}
+			return k, n, far
 		}
 	}
 	unix.Close(far)
-	return nil, -1
+	return nil, nil, -1
 }
 
 // answer answers a call, or leaves it to a goroutine.
@@ -261,12 +264,20 @@ func (c *call) answer() {
 		c.socket(int(int32(c.Args[0])), int(int32(c.Args[1])), int(int32(c.Args[2])))
 		return
 	}
-	k, far := c.find(int(int32(c.Args[0])))
-	if k == nil {
+	k, n, far := c.find(int(int32(c.Args[0])))
+	if far >= 0 {
+		defer unix.Close(far)
+	}
+	switch {
+	case c.Nr == unix.SYS_IOCTL && c.interfaces():
+		return
+	case n != nil:
+		c.netlinkCall(n, far)
+		return
+	case k == nil:
 		c.foreign()
 		return
 	}
-	defer unix.Close(far)
 	switch c.Nr {
 	case unix.SYS_BIND:
 		c.bind(k)
@@ -330,7 +341,7 @@ func (c *call) foreign() {
 func (c *call) socket(domain, typ, proto int) {
 	switch domain {
 	case unix.AF_NETLINK:
-		c.pass()
+		c.openNetlink(typ, proto)
 		return
 	case unix.AF_PACKET:
 		c.fail(syscall.EPERM)

@@ -165,7 +165,7 @@ func (c *call) await(k *sock, far int) {
 	done := k.done
 	k.mu.Unlock()
 	c.wait(func() {
-		switch c.sleep(k, done, d) {
+		switch c.sleep(k.gone, done, d) {
 		case woken:
 			k.mu.Lock()
 			e := k.connErr
@@ -257,8 +257,9 @@ const (
 	stale // nobody waits for the answer any more
 )
 
-// sleep waits until ch is closed, for at most d; negative: for ever.
-func (c *call) sleep(k *sock, ch <-chan struct{}, d time.Duration) reason {
+// sleep waits until ch is closed, or gone with the socket, for at most d;
+// negative: for ever.
+func (c *call) sleep(gone, ch <-chan struct{}, d time.Duration) reason {
 	var timer <-chan time.Time
 	if d >= 0 {
 		t := time.NewTimer(d)
@@ -271,7 +272,7 @@ func (c *call) sleep(k *sock, ch <-chan struct{}, d time.Duration) reason {
 		select {
 		case <-ch:
 			return woken
-		case <-k.gone:
+		case <-gone:
 			return ended
 		case <-timer:
 			return expired
@@ -397,7 +398,7 @@ func (c *call) accept(k *sock, far, flags int) {
 func (c *call) acceptLater(k *sock, arrival <-chan struct{}, d time.Duration, flags int) {
 	until := time.Now().Add(d)
 	for {
-		switch c.sleep(k, arrival, d) {
+		switch c.sleep(k.gone, arrival, d) {
 		case expired:
 			c.fail(syscall.EAGAIN)
 			return
