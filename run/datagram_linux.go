@@ -311,7 +311,7 @@ func (k *sock) transmit(b []byte, flags int, to posix.Addr, ctl []posix.Cmsg) (i
 		dest = d.peer
 	}
 	d.mu.Unlock()
-	if dest.Port() == dnsPort && k.sock.Protocol() == protoUDP {
+	if dest.Port() == dnsPort && k.typ == posix.SOCK_DGRAM && k.sock.Protocol() == protoUDP {
 		if answer := resolve(k.srv.host, b, resolver); answer != nil {
 			k.srv.work.Go(func() { k.push(&host.PacketInfo{Peer: dest.AddrPort}, answer) })
 			return len(b), 0

@@ -27,7 +27,7 @@
 // far end report ECONNRESET: that is how a reset arrives. The pump learns of a
 // close from POLLHUP, of a close with unread data from ECONNRESET.
 //
-// Datagrams (datagram.go). The far end is a unix datagram socket, and what
+// Datagrams, and raw sockets (datagram.go). The far end is a unix datagram socket, and what
 // comes from a peer is sent to it by a socket whose abstract name tells the peer
 // and how it came, so that the queue, poll, MSG_PEEK and read are the kernel's,
 // and the source is exact. A connected socket is connected to its peer's. Such
@@ -54,7 +54,7 @@
 //
 // # Limits
 //
-// What packages unotify and rtnl list. Raw and packet sockets are refused.
+// What packages unotify and rtnl list. Packet sockets are refused.
 // Out-of-band data, error queues and zero copy do not
 // exist. The first write after a reset says EPIPE. A stream that has never been
 // connected polls writable, and reading it waits. A pair holds about 200 KiB

@@ -301,6 +301,43 @@ asyncio.run(main())`)
 	}
 }
 
+// TestPing: echo requests through sockets for them, and through raw ones.
+func TestPing(t *testing.T) {
+	needsRun(t)
+	a, _ := network(t)
+	t.Run("ping", func(t *testing.T) {
+		testenv.NeedsTool(t, "ping")
+		if got := output(t, a, "ping", "-c1", "-W5", "10.0.0.2"); !strings.Contains(got, "1 received, 0% packet loss") {
+			t.Error(got)
+		}
+	})
+	t.Run("raw", func(t *testing.T) {
+		testenv.NeedsTool(t, "python3")
+		got := output(t, a, "python3", "-c", `
+import socket, struct
+def sum16(b):
+    s = sum(struct.unpack("!%dH" % (len(b) // 2), b))
+    return ~((s & 0xffff) + (s >> 16)) & 0xffff
+b = struct.pack("!BBHHH", 8, 0, 0, 7, 1) + b"12345678"
+b = b[:2] + struct.pack("!H", sum16(b)) + b[4:]
+s = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
+s.settimeout(10)
+s.sendto(b, ("10.0.0.2", 0))
+r, a = s.recvfrom(100)
+print(a, len(r), r[9], r[20], r[28:])
+s.connect(("10.0.0.2", 0))
+s.send(b)
+r = s.recv(100)
+print(len(r), r[20])
+e = socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6)
+print(e.getsockname())`)
+		want := "('10.0.0.2', 0) 36 1 0 b'12345678'\n36 0\n('::', 58, 0, 0)\n"
+		if got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	})
+}
+
 // TestKill: programs that wait in calls of ours end when they are to.
 func TestKill(t *testing.T) {
 	needsRun(t)

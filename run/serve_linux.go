@@ -72,7 +72,7 @@ func (s *server) serve() {
 // sockets back.
 func (s *server) end() {
 	for _, k := range s.all() {
-		if k.typ == posix.SOCK_DGRAM {
+		if !k.isStream() {
 			k.end(false)
 		}
 	}
@@ -312,7 +312,7 @@ func (c *call) answer() {
 		}
 		c.fail(syscall.ENOTTY)
 	default: // the ways to send and to receive
-		if k.typ != posix.SOCK_DGRAM {
+		if k.isStream() {
 			c.pass()
 			return
 		}
@@ -344,10 +344,6 @@ func (c *call) socket(domain, typ, proto int) {
 		c.openNetlink(typ, proto)
 		return
 	case unix.AF_PACKET:
-		c.fail(syscall.EPERM)
-		return
-	}
-	if typ&^(posix.SOCK_NONBLOCK|posix.SOCK_CLOEXEC) == posix.SOCK_RAW {
 		c.fail(syscall.EPERM)
 		return
 	}

@@ -64,7 +64,7 @@ func (s *server) newSock(id, domain, typ int) (*sock, int, error) {
 	}
 	var far int
 	var err error
-	if k.typ == posix.SOCK_DGRAM {
+	if !k.isStream() {
 		far, err = k.openDatagram(typ&posix.SOCK_NONBLOCK != 0)
 	} else {
 		k.near, far, err = newPair(typ&posix.SOCK_NONBLOCK != 0)
@@ -81,7 +81,7 @@ func (s *server) newSock(id, domain, typ int) (*sock, int, error) {
 		}
 		return nil, -1, err
 	}
-	if k.typ == posix.SOCK_DGRAM {
+	if !k.isStream() {
 		s.setOpen(k)
 		s.work.Go(k.dgramIn)
 	} else {
@@ -89,6 +89,9 @@ func (s *server) newSock(id, domain, typ int) (*sock, int, error) {
 	}
 	return k, far, nil
 }
+
+// isStream tells streams from datagram and raw sockets.
+func (k *sock) isStream() bool { return k.typ == posix.SOCK_STREAM }
 
 // seen remembers where a socket is to be found.
 func (k *sock) seen(pid, fd int) {
@@ -158,7 +161,7 @@ func (k *sock) closed() bool {
 	switch {
 	case st == stateOver:
 		return false
-	case k.typ == posix.SOCK_DGRAM:
+	case !k.isStream():
 		return k.datagram.farGone()
 	case near == nil || st == stateUp: // the pump has to send what is left
 		return false
@@ -211,7 +214,7 @@ func (k *sock) end(reset bool) {
 		near.Close()
 	}
 	k.datagram.close()
-	if k.typ == posix.SOCK_DGRAM {
+	if !k.isStream() {
 		k.srv.remove(k)
 	} else {
 		k.srv.retire(k)

@@ -31,7 +31,7 @@ func (c *call) connect(k *sock, far int) {
 		c.fail(e)
 		return
 	}
-	if k.typ == posix.SOCK_DGRAM {
+	if !k.isStream() {
 		c.fail(k.connectDatagram(a, far))
 		return
 	}
@@ -370,7 +370,7 @@ func (c *call) accept(k *sock, far, flags int) {
 		c.fail(syscall.EINVAL)
 		return
 	}
-	if k.typ != posix.SOCK_STREAM {
+	if !k.isStream() {
 		c.fail(syscall.EOPNOTSUPP)
 		return
 	}
