@@ -56,6 +56,7 @@ firewall/hook:    link packet wire
 firewall/classify: packet wire
 firewall/conntrack: firewall/classify firewall/hook packet wire
 firewall/nat:     firewall/classify firewall/conntrack firewall/hook packet wire
+firewall/nft:     firewall/classify
 capture:          clock link packet wire
 capture/jit:      capture/bpf golang.org/x/sys
 capture/expr:     capture/bpf wire
@@ -84,7 +85,7 @@ lab/machine:      link link/afpacket link/tun wire internal/sys golang.org/x/sys
 lab:              run capture capture/savefile clock host ip/route lab/machine link link/cable link/netem packet wire
                   service service/echo service/http tool tool/get tool/ping tool/sleep
                   github.com/goccy/go-yaml
-cmd/towpath:      host lab lab/machine posix/sockd run service service/echo service/http tool/tcpdump
+cmd/towpath:      firewall/nft host lab lab/machine posix/sockd run service service/echo service/http tool/tcpdump
                   github.com/spf13/cobra
 
 # For tests only.
