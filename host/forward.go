@@ -41,7 +41,7 @@ func (ln *lane) forward(in *link.Adapter, p *packet.Packet) {
 	if d.out == in {
 		ln.redirectOut(in, p, &d)
 	}
-	if mtu := d.linkMTU(); ipLen(p) > mtu && !fragmentable(p) {
+	if mtu := d.linkMTU(); ipLen(p) > mtu && !fragmentable(p) || int(p.FragMax) > mtu && !mayCut(p) {
 		ln.icmpError(in, p, icmpTooBig(mtu))
 		ln.drop(p, packet.ReasonTooBig)
 		return
@@ -85,6 +85,10 @@ func routeCause(r packet.Reason) (c icmpCause, ok bool) {
 	}
 	return icmpNoRoute, true
 }
+
+// mayCut reports whether the fragments that a packet came in might have been
+// cut on their way.
+func mayCut(p *packet.Packet) bool { return p.Dst.Is4() && !wire.IPv4(p.From(p.Net)).DontFragment() }
 
 // ipLen is the length of the largest IP packet that p is or will be cut into.
 func ipLen(p *packet.Packet) int {

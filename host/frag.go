@@ -29,7 +29,12 @@ func (ln *lane) reassemble(a *link.Adapter, p *packet.Packet) *packet.Packet {
 		ln.drop(o.Whole, packet.ReasonIPFragment)
 		return nil
 	}
+	o.Whole.FragMax = uint16(o.RecvFragMax)
 	return o.Whole
+}
+
+func isFragment(p *packet.Packet) bool {
+	return p.Src.Is4() && wire.IPv4(p.From(p.Net)).IsFragment() || p.Proto == wire.ProtoFragment
 }
 
 // fragSender lets the reassembly speak through the lane, which is locked when
@@ -77,8 +82,11 @@ func (ln *lane) fragmentOut(p *packet.Packet, d *dst, mtu int) {
 
 // fragmentable reports whether a packet that is too large for its path may be
 // cut here: ours of either family, but for TCP, which makes shorter segments;
-// and others' of IPv4 without the mark that forbids it.
+// others' of IPv4 without the mark that forbids it; and what came in fragments.
 func fragmentable(p *packet.Packet) bool {
+	if p.FragMax != 0 {
+		return true
+	}
 	if p.Dst.Is6() {
 		return p.Ingress == 0 && p.Proto != wire.ProtoTCP
 	}

@@ -231,7 +231,7 @@ func (ln *lane) echoIn(a *link.Adapter, p *packet.Packet, reply uint8) {
 	p.Head()[0] = reply
 	p.Src, p.Dst = d.src, p.Src
 	p.TTL, p.Checksum, p.Mark, p.Ingress = ln.ttl(&d, p.Dst), packet.ChecksumNone, 0, 0
-	p.Track = packet.Track{}
+	p.Track, p.FragMax = packet.Track{}, 0
 	ln.icmpSum(p)
 	ln.ipOutWith(p, &d, options)
 }

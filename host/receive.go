@@ -157,8 +157,15 @@ func (ln *lane) extensionsIn(p *packet.Packet) bool {
 
 // ipIn is where the families meet.
 func (ln *lane) ipIn(a *link.Adapter, p *packet.Packet) {
-	if js := ln.conf.hooks.Packet[hook.Prerouting]; js != nil && !ln.judge(hook.Prerouting, js, a, nil, p) {
-		return
+	if js := ln.conf.hooks.Packet[hook.Prerouting]; js != nil {
+		if isFragment(p) && js.Has(hook.Defragment) {
+			if p = ln.reassemble(a, p); p == nil {
+				return
+			}
+		}
+		if !ln.judge(hook.Prerouting, js, a, nil, p) {
+			return
+		}
 	}
 	ln.direct(a, p)
 }
@@ -244,7 +251,7 @@ func (ln *lane) deliver(a *link.Adapter, p *packet.Packet) {
 // reassembled goes on with a packet that is whole; fragments wait here for the
 // rest.
 func (ln *lane) reassembled(a *link.Adapter, p *packet.Packet) {
-	if p.Src.Is4() && wire.IPv4(p.From(p.Net)).IsFragment() || p.Proto == wire.ProtoFragment {
+	if isFragment(p) {
 		if p = ln.reassemble(a, p); p == nil {
 			return
 		}

@@ -258,7 +258,11 @@ func (ln *lane) postroute(p *packet.Packet, d *dst) {
 	if p.Ingress == 0 && !ln.unlooped && (p.Dst.IsMulticast() || p.Dst.Is4() && ln.isBroadcast4(d.out, p.Dst)) {
 		ln.loopBack(p, d.out)
 	}
-	if mtu := ln.mtu(d, p.Dst); ipLen(p) > mtu && fragmentable(p) {
+	mtu := ln.mtu(d, p.Dst)
+	if p.FragMax != 0 {
+		mtu = min(mtu, int(p.FragMax))
+	}
+	if ipLen(p) > mtu && fragmentable(p) {
 		ln.fragmentOut(p, d, mtu)
 		return
 	}

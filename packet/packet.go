@@ -73,6 +73,10 @@ type Packet struct {
 	Checksum   Checksum
 	CsumOffset uint16 // of the checksum field, from Transport; with ChecksumPartial
 	GSO        GSO
+	// FragMax is the largest fragment that the packet was put together from, as
+	// an IP packet in bytes; 0 if it came whole. Sent on, it is cut again into
+	// fragments that are no larger.
+	FragMax uint16
 
 	// What ipv4In and ipv6In learn, and what ipOut is told.
 	Proto    wire.Proto
@@ -97,7 +101,7 @@ func (p *Packet) reset() {
 	p.off, p.end = Headroom, Headroom
 	p.nfrags, p.fragLen = 0, 0
 	p.Link, p.Net, p.Transport, p.Data = 0, 0, 0, 0
-	p.Checksum, p.CsumOffset, p.GSO = ChecksumNone, 0, GSO{}
+	p.Checksum, p.CsumOffset, p.GSO, p.FragMax = ChecksumNone, 0, GSO{}, 0
 	p.Proto, p.TOS, p.TTL = 0, 0, 0
 	p.Src, p.Dst = netip.Addr{}, netip.Addr{}
 	p.Ingress, p.Mark, p.Flow, p.Trace = 0, 0, nil, nil
@@ -364,7 +368,7 @@ func (p *Packet) Clone() *Packet {
 
 func (c *Packet) copyFacts(p *Packet) {
 	c.Link, c.Net, c.Transport, c.Data = p.Link, p.Net, p.Transport, p.Data
-	c.Checksum, c.CsumOffset, c.GSO = p.Checksum, p.CsumOffset, p.GSO
+	c.Checksum, c.CsumOffset, c.GSO, c.FragMax = p.Checksum, p.CsumOffset, p.GSO, p.FragMax
 	c.Proto, c.TOS, c.TTL = p.Proto, p.TOS, p.TTL
 	c.Src, c.Dst = p.Src, p.Dst
 	c.Ingress, c.Mark, c.Flow, c.Trace = p.Ingress, p.Mark, p.Flow, p.Trace

@@ -48,8 +48,8 @@
 //
 // SCTP and DCCP have ports, but no state machine. GRE of version 1 has the call
 // ID for its key; there is no helper for PPTP. Counters of packets and bytes are
-// on, unlike netfilter's. Fragments have no ports: whoever wants flows of them
-// reassembles before, else they are invalid.
+// on, unlike netfilter's. Fragments have no ports: a host that Attach is given puts
+// them together before; elsewhere they are invalid.
 //
 // RFC 5961 challenge ACKs, RFC 7323 window scaling, RFC 2018 SACK; RFC 792 and
 // RFC 4443 errors; FTP RFC 959, RFC 2428; TFTP RFC 1350.

@@ -7,9 +7,13 @@ import (
 )
 
 // Attach gives the table's judges their seats: the tracker at Prerouting and
-// Output, the confirmer at Input and Postrouting. add is that of the host whose
+// Output, the confirmer at Input and Postrouting. Fragments are put together
+// before. add is that of the host whose
 // packets are to be tracked (host.Host.AddJudge).
 func (t *Table) Attach(add func(at hook.Point, priority int, j hook.PacketJudge) error) error {
+	if err := add(hook.Prerouting, hook.PriorityDefrag, hook.Defragment); err != nil {
+		return err
+	}
 	for _, at := range []hook.Point{hook.Prerouting, hook.Output} {
 		if err := add(at, hook.PriorityConntrack, tracker{t}); err != nil {
 			return err
@@ -25,6 +29,9 @@ func (t *Table) Attach(add func(at hook.Point, priority int, j hook.PacketJudge)
 
 // Detach takes the judges away; remove is host.Host.RemoveJudge. Flows stay.
 func (t *Table) Detach(remove func(at hook.Point, j hook.PacketJudge) error) error {
+	if err := remove(hook.Prerouting, hook.Defragment); err != nil {
+		return err
+	}
 	for _, at := range []hook.Point{hook.Prerouting, hook.Output} {
 		if err := remove(at, tracker{t}); err != nil {
 			return err

@@ -197,6 +197,21 @@ type PacketJudge interface {
 	JudgePacket(c *Context, p *packet.Packet) Verdict
 }
 
+// Defragment is a judge that has its host put fragments together before the
+// judges of Prerouting see them, and cut again what it sends on. It is for
+// those who look at ports; its place is PriorityDefrag.
+var Defragment PacketJudge = defragment{}
+
+type defragment struct{}
+
+// JudgePacket says nothing: the walk itself does the work.
+func (defragment) JudgePacket(*Context, *packet.Packet) Verdict { return Accept }
+
+// Has reports whether j is in the list.
+func (l Judges[J]) Has(j J) bool {
+	return slices.ContainsFunc(l, func(s Seat[J]) bool { return s.Judge == j })
+}
+
 // A SocketPoint is an operation of a socket that is judged.
 type SocketPoint uint8
 
