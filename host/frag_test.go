@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/towpath/towpath/firewall/hook"
 	"github.com/towpath/towpath/host"
 	"github.com/towpath/towpath/link/cable"
 	"github.com/towpath/towpath/packet"
@@ -122,5 +123,52 @@ func TestGroups(t *testing.T) {
 		}
 		rx.Close()
 		tx.Close()
+	}
+}
+
+// A fragSpy notes the lengths of the IP packets that pass it.
+type fragSpy struct{ lens []int }
+
+func (s *fragSpy) JudgePacket(_ *hook.Context, p *packet.Packet) hook.Verdict {
+	if p.Proto == wire.ProtoUDP || p.Proto == wire.ProtoFragment {
+		s.lens = append(s.lens, p.LenFrom(p.Net))
+	}
+	return hook.Accept
+}
+
+// TestDefragment has a router put fragments together for its judges: they see
+// the datagram whole, and the next link, which could carry it whole, carries
+// fragments as they came.
+func TestDefragment(t *testing.T) {
+	for _, to := range []string{"10.0.1.2:9", "[fd00:0:0:1::2]:9"} {
+		hosts := lineOf(t, cable.Config{}, cable.Config{MTU: 9000})
+		var whole, pieces fragSpy
+		must(t, hosts[1].AddJudge(hook.Prerouting, hook.PriorityDefrag, hook.Defragment))
+		must(t, hosts[1].AddJudge(hook.Prerouting, hook.PriorityRaw, &whole))
+		must(t, hosts[2].AddJudge(hook.Prerouting, hook.PriorityRaw, &pieces))
+		s, err := hosts[2].ListenPacket("udp", ":9")
+		must(t, err)
+		c, err := hosts[0].Dial("udp", to)
+		must(t, err)
+		msg := make([]byte, 4000)
+		_, err = c.Write(msg)
+		must(t, err)
+		s.SetReadDeadline(time.Now().Add(5 * time.Second))
+		n, _, err := s.ReadFrom(make([]byte, 5000))
+		if err != nil || n != len(msg) {
+			t.Fatalf("%s: %d bytes, %v", to, n, err)
+		}
+		headers := wire.IPv4Len + wire.UDPLen
+		if to[0] == '[' {
+			headers = wire.IPv6Len + wire.UDPLen
+		}
+		if len(whole.lens) != 1 || whole.lens[0] != headers+len(msg) {
+			t.Errorf("%s: the router's judge saw %v", to, whole.lens)
+		}
+		if len(pieces.lens) != 3 || pieces.lens[0] > 1500 || pieces.lens[0] < 1400 {
+			t.Errorf("%s: the next one's saw %v", to, pieces.lens)
+		}
+		s.Close()
+		c.Close()
 	}
 }
