@@ -77,13 +77,18 @@ func BenchmarkEstablished(b *testing.B) {
 func BenchmarkNew(b *testing.B) {
 	for _, c := range []struct {
 		name string
+		max  int
 		p    *packet.Packet
-	}{{"udp", udp(client, server, 1, 53, "")}, {"tcp", tcp(client, server, 1, 53, tcpFields{flags: syn, win: 100})}} {
+	}{
+		{"udp/1000", 1000, udp(client, server, 1, 53, "")},
+		{"tcp/1000", 1000, tcp(client, server, 1, 53, tcpFields{flags: syn, win: 100})},
+		{"udp/100000", 100000, udp(client, server, 1, 53, "")},
+	} {
 		b.Run(c.name, func(b *testing.B) {
-			t := NewTable(Settings{Max: 100000})
+			t := NewTable(Settings{Max: c.max})
 			w := newWalker(t, c.p)
 			i := uint32(0)
-			for ; i < 200000; i++ {
+			for ; i < 2*uint32(c.max); i++ {
 				setSource(w.p, i*2654435761, uint16(i))
 				w.pass(0)
 			}
