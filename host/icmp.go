@@ -391,7 +391,7 @@ func (ln *lane) protocolError(q *quoted, c icmpCause) bool {
 	case wire.ProtoICMP, wire.ProtoICMPv6:
 		// Of an echo request the four bytes after the checksum are identifier
 		// and sequence number.
-		if w := ln.pings[uint16(q.seq>>16)]; w != nil && w.seq == uint16(q.seq) && w.to == q.dst {
+		if w := ln.pingOf(uint16(q.seq>>16), uint16(q.seq), q.dst); w != nil {
 			w.fail(ln, c.errno)
 			return true
 		}

@@ -240,8 +240,10 @@ func (ln *lane) close() {
 	for _, s := range ln.tcp.all() {
 		s.abort(ln)
 	}
-	for _, p := range ln.pings {
-		p.fail(ln, errNetClosed)
+	for _, w := range ln.pings {
+		for ; w != nil; w = w.next {
+			w.fail(ln, errNetClosed)
+		}
 	}
 	ln.unlock(nil) // resets leave by adapters that are still open
 	ln.lock()

@@ -17,6 +17,9 @@ type PingOptions struct {
 	Size int   // payload bytes; 0 means 56
 	TTL  uint8 // 0 means the host's
 	Seq  uint16
+	// ID is the identifier, by which the requests of one program are known to be
+	// of one; see [Host.PingID]. 0 means one for this request alone.
+	ID uint16
 }
 
 // A PingReply tells of an answered echo request.
@@ -32,6 +35,7 @@ type pingWait struct {
 	socket.Waiter
 	to    netip.Addr
 	seq   uint16
+	next  *pingWait // with the same identifier
 	sent  time.Duration
 	done  bool
 	reply PingReply
@@ -84,7 +88,7 @@ func (h *Host) ping(ctx context.Context, addr netip.Addr, o PingOptions) (PingRe
 		w.Sleep()
 		ln.lock()
 		if w.done {
-			delete(ln.pings, id)
+			ln.pingDone(id, w)
 			ln.unlock(nil)
 			return w.reply, w.err
 		}
@@ -134,10 +138,10 @@ func (ln *lane) pingOut(w *pingWait, addr netip.Addr, o PingOptions) (id uint16,
 	if len(ln.pings) > 60000 {
 		return 0, syscall.ENOBUFS
 	}
-	for ln.pingID++; ln.pings[ln.pingID] != nil || ln.ports.echoes[0][ln.pingID] != nil || ln.ports.echoes[1][ln.pingID] != nil; ln.pingID++ {
+	if id = o.ID; id == 0 {
+		id = ln.freePingID()
 	}
-	id = ln.pingID
-	ln.pings[id] = w
+	w.next, ln.pings[id] = ln.pings[id], w
 	p := ln.pool.Get()
 	payload := make([]byte, o.Size)
 	for i := range payload {
@@ -159,9 +163,53 @@ func (ln *lane) pingOut(w *pingWait, addr netip.Addr, o PingOptions) (id uint16,
 	return id, nil
 }
 
+// PingID returns an identifier for the echo requests of a program that sends
+// many; nothing is using it now.
+func (h *Host) PingID() uint16 {
+	ln := &h.lane
+	ln.lock()
+	defer ln.unlock(nil)
+	return ln.freePingID()
+}
+
+func (ln *lane) freePingID() uint16 {
+	for {
+		ln.pingID++
+		id := ln.pingID
+		if id != 0 && ln.pings[id] == nil && ln.ports.echoes[0][id] == nil && ln.ports.echoes[1][id] == nil {
+			return id
+		}
+	}
+}
+
+// pingOf is the request that waits for an answer to id and seq.
+func (ln *lane) pingOf(id, seq uint16, to netip.Addr) *pingWait {
+	w := ln.pings[id]
+	for w != nil && (w.done || w.seq != seq || w.to != to && !w.to.IsMulticast()) {
+		w = w.next
+	}
+	return w
+}
+
+// pingDone forgets a request.
+func (ln *lane) pingDone(id uint16, w *pingWait) {
+	if ln.pings[id] == w {
+		if ln.pings[id] = w.next; w.next == nil {
+			delete(ln.pings, id)
+		}
+		return
+	}
+	for at := ln.pings[id]; at != nil; at = at.next {
+		if at.next == w {
+			at.next = w.next
+			return
+		}
+	}
+}
+
 // echoReplyIn gives an echo reply to whoever asked.
 func (ln *lane) echoReplyIn(p *packet.Packet, id, seq uint16) {
-	w := ln.pings[id]
+	w := ln.pingOf(id, seq, p.Src)
 	if w == nil {
 		if s := ln.ports.echo(p.Proto, p.Dst, p.Src, id); s != nil {
 			p.Data = p.Transport // the whole message is the payload
@@ -169,7 +217,7 @@ func (ln *lane) echoReplyIn(p *packet.Packet, id, seq uint16) {
 			return
 		}
 	}
-	if w == nil || w.done || w.seq != seq || w.to != p.Src && !w.to.IsMulticast() {
+	if w == nil {
 		ln.drop(p, packet.ReasonEchoUnasked)
 		return
 	}

@@ -3,6 +3,7 @@ package host_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"syscall"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/towpath/towpath/host"
 	"github.com/towpath/towpath/link/cable"
+	"github.com/towpath/towpath/packet"
 	"github.com/towpath/towpath/wire"
 )
 
@@ -84,5 +86,54 @@ func TestPingSockets(t *testing.T) {
 				t.Errorf("a ping to nobody: %v", err)
 			}
 		})
+	}
+}
+
+// TestPingID: the requests of one program have one identifier, and may be under
+// way at the same time.
+func TestPingID(t *testing.T) {
+	r := rawHost(t, host.Config{})
+	r.meet()
+	r.take()
+	id := r.host.PingID()
+	const n = 3
+	errs := make(chan error, n)
+	for seq := range uint16(n) {
+		go func() {
+			reply, err := r.host.Ping(t.Context(), them4, host.PingOptions{ID: id, Seq: seq})
+			if err == nil && reply.From != them4 {
+				err = fmt.Errorf("from %v", reply.From)
+			}
+			errs <- err
+		}()
+	}
+	var asked [][]byte
+	for deadline := time.Now().Add(5 * time.Second); len(asked) < n && time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		for _, f := range r.take() {
+			if wire.Ethernet(f).Type() == wire.EtherTypeIPv4 && wire.IPv4(f[14:]).Proto() == wire.ProtoICMP {
+				asked = append(asked, wire.IPv4(f[14:]).Payload())
+			}
+		}
+	}
+	if len(asked) != n {
+		t.Fatalf("%d requests", len(asked))
+	}
+	for i := range asked { // the last first
+		q := wire.ICMPv4(asked[n-1-i])
+		if q.ID() != id {
+			t.Errorf("identifier %d, want %d", q.ID(), id)
+		}
+		r.send(eth4(wire.IPv4Fields{}, func(b *wire.Builder) {
+			b.Payload(asked[n-1-i][8:]).PushICMPv4(wire.ICMPv4EchoReply, 0, wire.ICMPEcho(id, q.Seq()))
+		}))
+	}
+	for range n {
+		must(t, <-errs)
+	}
+	r.send(eth4(wire.IPv4Fields{}, func(b *wire.Builder) {
+		b.PushICMPv4(wire.ICMPv4EchoReply, 0, wire.ICMPEcho(id, 1))
+	}))
+	if d := r.host.Drops()[packet.ReasonEchoUnasked]; d != 1 {
+		t.Errorf("%d replies were unasked for, want 1", d)
 	}
 }

@@ -119,11 +119,12 @@ func (p *Ping) Run(ctx context.Context, e *tool.Env) error {
 	clock := e.Host.Clock()
 	begin := clock.Now()
 	var s stats
+	id := e.Host.PingID()
 	for seq := 1; p.Count == 0 || seq <= p.Count; seq++ {
 		next := make(chan struct{})
 		t := clock.AfterFunc(p.Interval, func() { close(next) })
 		s.sent++
-		p.once(ctx, e, addr, seq, &s)
+		p.once(ctx, e, addr, id, seq, &s)
 		if p.Count == 0 || seq < p.Count {
 			select {
 			case <-next:
@@ -156,13 +157,13 @@ func resolve(h *host.Host, target string) (netip.Addr, error) {
 	return all[0], nil
 }
 
-func (p *Ping) once(ctx context.Context, e *tool.Env, addr netip.Addr, seq int, s *stats) {
+func (p *Ping) once(ctx context.Context, e *tool.Env, addr netip.Addr, id uint16, seq int, s *stats) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	late := make(chan struct{})
 	t := e.Host.Clock().AfterFunc(p.Wait, func() { close(late); cancel() })
 	defer t.Stop()
-	r, err := e.Host.Ping(ctx, addr, host.PingOptions{Size: p.Size, TTL: uint8(p.TTL), Seq: uint16(seq)})
+	r, err := e.Host.Ping(ctx, addr, host.PingOptions{Size: p.Size, TTL: uint8(p.TTL), Seq: uint16(seq), ID: id})
 	if err == nil {
 		s.add(r.RTT)
 		fmt.Fprintf(e.Stdout, "%d bytes from %s: icmp_seq=%d ttl=%d time=%.3g ms\n", r.Bytes, r.From, seq, r.TTL, ms(r.RTT))
