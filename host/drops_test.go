@@ -202,10 +202,13 @@ func (socketJudge) JudgeSocket(*hook.SocketEvent) hook.Verdict { return hook.Dro
 // narrow gives a host a second adapter with an MTU of 600, at 10.5.0.1/24.
 func narrow(t *testing.T, h *host.Host) {
 	mine, theirs := narrowCable()
+	end := link.NewAdapter("end", 1, theirs)
+	end.Bind(&raw{t: t, a: end}) // what comes is no drop
+	must(t, end.Open())
+	t.Cleanup(func() { must(t, end.Close()) })
 	_, err := h.AddAdapter("eth1", mine)
 	must(t, err)
 	must(t, h.AddAddress("eth1", pfx("10.5.0.1/24")))
-	t.Cleanup(func() { theirs.Close() })
 }
 
 // TestDropNeighbors reaches the drops of packets that wait for a neighbour.

@@ -53,6 +53,7 @@ func synFlood(t *testing.T, r *raw) {
 			src := netip.AddrFrom4([4]byte{198, 18, byte(i >> 8), byte(i)})
 			r.send(eth4(wire.IPv4Fields{Src: src}, tcp(wire.TCPFields{SrcPort: uint16(i), DstPort: 80, Seq: uint32(i), Flags: wire.TCPSyn, Window: 9})))
 			if i%1024 == 0 {
+				r.meet() // however long it takes, the way back is known
 				r.take()
 			}
 		}
@@ -95,10 +96,18 @@ func (r *raw) served() {
 	r.t.Helper()
 	r.meet() // the flood may have taken longer than a neighbour is believed
 	r.take()
+	before := r.host.Drops()
 	r.send(eth4(wire.IPv4Fields{}, func(b *wire.Builder) { b.Payload([]byte("ping")).PushICMPv4(wire.ICMPv4EchoRequest, 0, 1) }))
-	for _, f := range r.answer() {
-		if wire.Ethernet(f).Type() == wire.EtherTypeIPv4 && wire.IPv4(f[14:]).Proto() == wire.ProtoICMP {
-			return
+	for range 50 { // timers have something to send as well
+		for _, f := range r.answer() {
+			if wire.Ethernet(f).Type() == wire.EtherTypeIPv4 && wire.IPv4(f[14:]).Proto() == wire.ProtoICMP {
+				return
+			}
+		}
+	}
+	for reason, n := range r.host.Drops() {
+		if n -= before[reason]; n > 0 {
+			r.t.Logf("%d × %v", n, packet.Reason(reason))
 		}
 	}
 	r.t.Error("not served")

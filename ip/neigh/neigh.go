@@ -257,15 +257,17 @@ func New(limit int) *Cache {
 func (c *Cache) Get(k Key) *Entry {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.get(k)
+	return c.get(k, false)
 }
 
-func (c *Cache) get(k Key) *Entry {
+// get is Get. Half of the cache is for neighbours whose address is known: those
+// that have yet to answer cannot keep them out.
+func (c *Cache) get(k Key, known bool) *Entry {
 	if e := c.entries[k]; e != nil {
 		return e
 	}
 	switch {
-	case c.idle > 0 && c.idle >= c.limit/2:
+	case !known && c.idle > 0 && c.idle >= c.limit/2:
 		if !c.evict(func(s State) bool { return s == Failed }) {
 			return nil
 		}
@@ -452,7 +454,7 @@ func (c *Cache) Learn(now time.Duration, k Key, n News, ready *packet.List) wire
 		if !n.Create {
 			return n.MAC
 		}
-		if e = c.get(k); e == nil {
+		if e = c.get(k, true); e == nil {
 			return n.MAC
 		}
 	}
@@ -512,7 +514,7 @@ func (c *Cache) Confirm(now time.Duration, e *Entry) {
 func (c *Cache) SetPermanent(k Key, mac wire.MAC, ready *packet.List) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	e := c.get(k)
+	e := c.get(k, true)
 	if e == nil {
 		return false
 	}

@@ -454,6 +454,10 @@ func TestLimit(t *testing.T) {
 	if w.c.Get(key(8)) != nil {
 		t.Fatal("half the table is being resolved, but one more was taken")
 	}
+	learn(9)                                          // instead of 5: the other half is for who is known
+	if !w.c.SetPermanent(key(5), macs["a"], &ready) { // instead of 9
+		t.Error("no room for a permanent entry")
+	}
 	if w.c.SetPermanent(key(9), macs["a"], &ready) {
 		t.Error("a permanent entry beyond the limit")
 	}

@@ -4,9 +4,11 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
 	"os/exec"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/towpath/towpath/capture/pcap"
@@ -29,12 +31,26 @@ type files struct {
 	full   bool      // -W files have been written, and there are to be no more
 
 	running []*exec.Cmd // -z
+	said    sharedWriter
+}
+
+// A sharedWriter lets commands that run at once say something, where they
+// cannot have a file for it.
+type sharedWriter struct {
+	mu sync.Mutex
+	w  io.Writer
+}
+
+func (w *sharedWriter) Write(b []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.w.Write(b)
 }
 
 // newFiles begins the first file, which so is there even if no packet comes.
 // With -G it has to wait for a packet, whose time may be in its name.
 func newFiles(ctx context.Context, s *session) (*files, error) {
-	f := &files{s: s, ctx: ctx}
+	f := &files{s: s, ctx: ctx, said: sharedWriter{w: s.e.Stderr}}
 	if s.o.fileSize > 0 {
 		for n := s.o.fileCount - 1; n > 0; n /= 10 {
 			f.digits++
@@ -80,7 +96,7 @@ func (f *files) write(p pcap.Packet) error {
 	case o.fileTime > 0 && p.Time.Sub(f.begun) >= o.fileTime:
 		f.times++
 		if o.fileSize == 0 && o.fileCount > 0 && f.times >= o.fileCount {
-			fmt.Fprintf(f.s.e.Stderr, "Maximum file limit reached: %d\n", o.fileCount)
+			fmt.Fprintf(&f.said, "Maximum file limit reached: %d\n", o.fileCount)
 			f.full = true
 			return f.end()
 		}
@@ -126,7 +142,11 @@ func (f *files) end() error {
 		f.running = f.running[1:]
 	}
 	c := exec.CommandContext(f.ctx, f.s.o.command, f.name)
-	c.Stdout, c.Stderr = f.s.e.Stderr, f.s.e.Stderr // standard output is for packets
+	w := f.s.e.Stderr // standard output is for packets
+	if _, ok := w.(*os.File); !ok {
+		w = &f.said
+	}
+	c.Stdout, c.Stderr = w, w
 	if err := c.Start(); err != nil {
 		return fmt.Errorf("-z: %w", err)
 	}
@@ -136,7 +156,7 @@ func (f *files) end() error {
 
 func (f *files) wait(c *exec.Cmd) {
 	if err := c.Wait(); err != nil && f.ctx.Err() == nil {
-		fmt.Fprintf(f.s.e.Stderr, "tcpdump: %s %s: %v\n", f.s.o.command, c.Args[1], err)
+		fmt.Fprintf(&f.said, "tcpdump: %s %s: %v\n", f.s.o.command, c.Args[1], err)
 	}
 }
 
