@@ -3,6 +3,7 @@ package host_test
 import (
 	"context"
 	"net/netip"
+	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -30,8 +31,9 @@ type raw struct {
 	a    *link.Adapter
 	host *host.Host
 
-	mu  sync.Mutex
-	got [][]byte // guarded by mu: the host's timers send too
+	mu   sync.Mutex // the host's timers send too
+	got  [][]byte
+	seen uint64 // frames, ever
 }
 
 // rawHost is a host with usMAC, 10.0.0.1/24 and fd00::1/64, and the station
@@ -41,13 +43,13 @@ func rawHost(t testing.TB, cfg host.Config) *raw {
 	cfg.Name = "us"
 	h := host.New(cfg)
 	mine, theirs := cable.New(cable.Config{MAC: [2]wire.MAC{usMAC, themMAC}, Plain: true})
+	r := &raw{t: t, host: h, a: link.NewAdapter("raw", 1, theirs)}
+	r.a.Bind(r)
+	must(t, r.a.Open()) // first, so that it sees all
 	_, err := h.AddAdapter("eth0", mine)
 	must(t, err)
 	must(t, h.AddAddress("eth0", netip.PrefixFrom(us4, 24)))
 	must(t, h.AddAddress("eth0", netip.PrefixFrom(us6, 64)))
-	r := &raw{t: t, host: h, a: link.NewAdapter("raw", 1, theirs)}
-	r.a.Bind(r)
-	must(t, r.a.Open())
 	t.Cleanup(func() {
 		must(t, h.Close(context.Background()))
 		must(t, r.a.Close())
@@ -59,6 +61,7 @@ func (r *raw) Receive(_ *link.Adapter, l *packet.List, _ *link.Work) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for p := l.Pop(); p != nil; p = l.Pop() {
+		r.seen++
 		r.got = append(r.got, p.Bytes())
 		packet.Free(p)
 	}
@@ -81,6 +84,22 @@ func (r *raw) send(frames ...[]byte) {
 	r.a.Enqueue(&l)
 	r.a.Flush(w)
 	w.Run()
+	r.settle()
+}
+
+// settle waits for what the host has sent to be here: one of its timers may
+// have been delivering just then, and does so with others' frames too.
+func (r *raw) settle() {
+	eth0 := r.host.Adapter("eth0")
+	for i := 0; eth0 != nil && i < 10000; i++ {
+		r.mu.Lock()
+		seen := r.seen
+		r.mu.Unlock()
+		if seen >= eth0.Stats().TxPackets {
+			return
+		}
+		runtime.Gosched()
+	}
 }
 
 // handshake opens a connection from a port to a listener of the host.
