@@ -1,5 +1,5 @@
 // Package bpf is the classic BSD Packet Filter: its instructions, their text,
-// a validator and the machine.
+// an assembler, a validator and the machine.
 //
 //	p, err := bpf.ParseDecimal(text) // tcpdump -ddd 'tcp port 80'
 //	m, err := bpf.Compile(p)
