@@ -2,8 +2,12 @@ package expr
 
 import (
 	"encoding/binary"
+	"fmt"
+	"math"
+	"slices"
 
 	"github.com/towpath/towpath/capture/bpf"
+	"github.com/towpath/towpath/capture/jit"
 )
 
 // An outcome is how a program ended.
@@ -23,8 +27,52 @@ type meta struct {
 	tagged                    bool
 }
 
-// interpret runs a program as plainly as possible.
+// An engine is a program for the machine, and as machine code.
+type engine struct {
+	prog    bpf.Program
+	machine *bpf.Machine
+	filter  *jit.Filter
+}
+
+// engines are of the programs that ran last.
+var engines [4]engine
+
+// interpret runs a program, and panics if the machine or machine code do not
+// say the same.
 func interpret(prog bpf.Program, p []byte, length int, m meta) (uint32, outcome) {
+	want, how := plainly(prog, p, length, m)
+	if how > divided {
+		return want, how
+	}
+	i := slices.IndexFunc(engines[:], func(e engine) bool { return len(e.prog) == len(prog) && &e.prog[0] == &prog[0] })
+	if i < 0 {
+		machine, err := bpf.Compile(prog)
+		if err != nil {
+			panic(err)
+		}
+		filter, err := jit.Compile(prog)
+		if err != nil {
+			panic(err)
+		}
+		i = copy(engines[:], engines[1:])
+		engines[i] = engine{prog, machine, filter}
+	}
+	// Nothing is at negative offsets.
+	aux := &bpf.Ancillary{
+		PktType: uint8(m.pktType), IfIndex: m.ifindex, VlanTag: uint16(m.vlanTag), VlanTagPresent: m.tagged,
+		NetOffset: math.MaxInt32, LLOffset: math.MaxInt32,
+	}
+	if got := engines[i].machine.Run(p, length, aux); got != want {
+		panic(fmt.Sprintf("the machine returns %d, not %d, for %x\n%v", got, want, p, prog))
+	}
+	if got := engines[i].filter.Run(p, length, aux); got != want {
+		panic(fmt.Sprintf("machine code returns %d, not %d, for %x\n%v", got, want, p, prog))
+	}
+	return want, how
+}
+
+// plainly runs a program as plainly as possible.
+func plainly(prog bpf.Program, p []byte, length int, m meta) (uint32, outcome) {
 	var a, x uint32
 	var mem [bpf.MemWords]uint32
 	load := func(k uint64, size uint16) (uint32, bool) {
