@@ -59,6 +59,7 @@ firewall/nat:     firewall/classify firewall/conntrack firewall/hook packet wire
 firewall/nft:     firewall/classify
 capture:          clock link packet wire
 capture/jit:      capture/bpf golang.org/x/sys
+capture/sockfilter: capture/bpf golang.org/x/sys
 capture/expr:     capture/bpf wire
 capture/savefile: wire
 capture/dissect:  wire
