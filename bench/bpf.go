@@ -28,7 +28,7 @@ func init() {
 		{"ports", "dst port 80 or dst port 443 or dst port 8080 or dst port 53"},
 		{"host", "host 10.0.0.1 and tcp and not port 22"},
 		{"dns6", "ip6 and udp port 53"},
-		{"flags", "tcp[tcpflags] & (tcp-syn|tcp-fin) != 0"},
+		{"flags", "tcp[tcpflags] & (tcp-syn+tcp-fin) != 0"},
 		{"range", "tcp portrange 1024-4999 or udp portrange 1-1023"},
 		{"payload", "tcp port 80 and (((ip[2:2] - ((ip[0]&0xf)<<2)) - ((tcp[12]&0xf0)>>2)) != 0)"},
 		{"tagged", "vlan and (tcp port 443 or icmp)"},
