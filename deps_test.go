@@ -63,7 +63,8 @@ capture/sockfilter: capture/bpf golang.org/x/sys
 capture/expr:     capture/bpf wire
 capture/savefile: wire
 capture/dissect:  wire
-capture/pcap:     capture/bpf capture/expr capture/jit capture/savefile wire
+capture/live:     capture/bpf capture/jit capture/savefile wire golang.org/x/sys
+capture/pcap:     capture/bpf capture/expr capture/jit capture/live capture/savefile wire
 
 # Of the drivers only the loopback, of the firewall only the hooks.
 host:             clock packet wire link link/loop ip/ifaddr ip/route ip/neigh ip/frag ip/group tcp tcp/cc socket firewall/hook

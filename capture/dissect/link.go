@@ -473,16 +473,19 @@ func (t *text) sll2(b []byte, n int) int {
 	if !t.has(b, head) {
 		return len(b)
 	}
-	t.iface(index)
-	t.sllType(uint16(kind), "")
-	if !t.p.LinkHeader {
-		for i, s := range []string{" In", "  B", "  M", "  P", "Out"} {
-			if int(kind) == i {
-				t.str(s).byte(' ')
-			}
+	named := t.iface(index)
+	if t.p.LinkHeader && kind > 4 {
+		t.str("?   ")
+	}
+	for i, s := range []string{"In  ", "B   ", "M   ", "P   ", "Out "} {
+		if int(kind) == i {
+			t.str(s)
 		}
 	}
 	if t.p.LinkHeader {
+		if named {
+			t.str("ifindex ").u32(index).byte(' ')
+		}
 		if alen == 6 {
 			t.mac(wire.MAC(b[12:18])).byte(' ')
 		}
@@ -493,23 +496,22 @@ func (t *text) sll2(b []byte, n int) int {
 }
 
 // iface prints an interface by its name, filled up to five letters, or by its
-// number.
-func (t *text) iface(index uint32) {
+// number, and reports which.
+func (t *text) iface(index uint32) (named bool) {
 	name := ""
 	if t.p.Interface != nil {
 		name = t.p.Interface(index)
 	}
 	if name == "" {
 		t.str("ifindex ").u32(index).byte(' ')
-		return
+		return false
 	}
 	t.str(name)
-	for n := len(name); n < 6; n++ {
+	for n := len(name); n < 5; n++ {
 		t.byte(' ')
 	}
-	if len(name) > 5 {
-		t.byte(' ')
-	}
+	t.byte(' ')
+	return true
 }
 
 func (t *text) mpls(b []byte, n int) {

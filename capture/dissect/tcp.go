@@ -368,14 +368,32 @@ func (t *text) tcpOptions(b []byte, n int, rev uint32) {
 		t.lookup(tcpOptionNames, int(kind), "unknown-%")
 		v := skip(b, 2)
 		want := size - 2
+		// An option is printed as a whole, or by its name.
+		lacks := func(n int) bool {
+			if len(v) >= n || t.cut {
+				return t.cut
+			}
+			t.trunc()
+			if t.cut = false; !first {
+				t.byte('>') // as tcpdump, which opened with [
+			}
+			t.cut, t.short = true, true
+			return true
+		}
 		switch kind {
 		case 0, 1:
 			want = -1
 		case 2:
 			want = 2
+			if lacks(2) {
+				return
+			}
 			t.str(" ").num(int(t.u16(v, 0)))
 		case 3:
 			want = 1
+			if lacks(1) {
+				return
+			}
 			t.str(" ").num(int(t.u8(v, 0)))
 		case 4:
 			want = 0
@@ -385,14 +403,23 @@ func (t *text) tcpOptions(b []byte, n int, rev uint32) {
 				break
 			}
 			t.str(" ").num(want / 8).str(" ")
-			for at := 0; at < want && !t.cut; at += 8 {
+			for at := 0; at < want; at += 8 {
+				if lacks(at + 8) {
+					return
+				}
 				t.str("{").u32(t.be32(v, at) - rev).str(":").u32(t.be32(v, at+4) - rev).str("}")
 			}
 		case 6, 7, 11, 12, 13:
 			want = 4
+			if lacks(4) {
+				return
+			}
 			t.str(" ").u32(t.be32(v, 0))
 		case 8:
 			want = 8
+			if lacks(8) {
+				return
+			}
 			t.str(" val ").u32(t.be32(v, 0)).str(" ecr ").u32(t.be32(v, 4))
 		case 19:
 			want = 16

@@ -16,7 +16,8 @@
 // # Theory of operation
 //
 //	files:    savefile.Source --\
-//	taps:     any Source ---------> Handle: filter, count --> NextEx, Loop, Dispatch
+//	devices:  live.Capture ------+-> Handle: filter, count --> NextEx, Loop, Dispatch
+//	others:   any Source -------/
 //
 // A [Handle] reads packets from a [Source] and passes on those that its filter
 // keeps. A source that can filter is given the program, and the handle then does
@@ -27,12 +28,17 @@
 //
 //	pcap_open_offline, pcap_fopen_offline   OpenOffline, NewOffline
 //	pcap_open_dead                          OpenDead
+//	pcap_create, pcap_set_…, pcap_activate  OpenLive with Options
+//	pcap_open_live                          OpenLive
+//	pcap_findalldevs, pcap_lookupnet        FindAllDevs, LookupNet
 //	pcap_next_ex, _loop, _dispatch          NextEx, Loop, Dispatch
 //	pcap_breakloop                          BreakLoop
 //	pcap_compile, pcap_setfilter            Compile, SetFilter
 //	pcap_offline_filter                     Match
 //	pcap_datalink, _snapshot, _stats        Datalink, Snapshot, Stats
 //	pcap_setdirection                       SetDirection
+//	pcap_inject, pcap_sendpacket            Inject
+//	pcap_list_datalinks, _set_datalink      ListDatalinks, SetDatalink
 //	pcap_dump_open, _fopen, _open_append    DumpOpen, NewDumper, DumpOpenAppend
 //	pcap_dump, _dump_flush, _ftell, _close  Dump, Flush, Ftell, Close
 //	pcap_datalink_name_to_val and back      DatalinkByName, DatalinkName, DatalinkDescription

@@ -12,6 +12,7 @@ import (
 	"github.com/towpath/towpath/capture/bpf"
 	"github.com/towpath/towpath/capture/expr"
 	"github.com/towpath/towpath/capture/jit"
+	"github.com/towpath/towpath/capture/live"
 	"github.com/towpath/towpath/capture/savefile"
 	"github.com/towpath/towpath/wire"
 )
@@ -22,7 +23,7 @@ const SnaplenMax = savefile.PacketMax
 // Errors of reading.
 var (
 	// ErrTimeout is returned when no packet came within the time to wait.
-	ErrTimeout = errors.New("pcap: no packet within the timeout")
+	ErrTimeout = live.ErrTimeout
 	// ErrBreak is returned when BreakLoop ended a call.
 	ErrBreak = errors.New("pcap: the loop was broken")
 	// ErrNotSupported is returned for what a handle of this kind cannot do.

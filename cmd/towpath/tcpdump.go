@@ -15,7 +15,9 @@ func tcpdumpCommand() *cobra.Command {
 		// Its options are not of the kind that cobra reads.
 		DisableFlagParsing: true,
 		RunE: func(c *cobra.Command, args []string) error {
-			status := tcpdump.Main(c.Context(), args, &tcpdump.Env{Stdin: os.Stdin, Stdout: c.OutOrStdout(), Stderr: c.ErrOrStderr()})
+			status := tcpdump.Main(c.Context(), args, &tcpdump.Env{
+				Stdin: os.Stdin, Stdout: c.OutOrStdout(), Stderr: c.ErrOrStderr(), Terminal: isTerminal(c.OutOrStdout()),
+			})
 			if status != 0 {
 				return exitStatus(status)
 			}

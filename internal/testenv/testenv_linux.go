@@ -31,7 +31,7 @@ var userNS = sync.OnceValue(func() error {
 		return err
 	}
 	cmd := exec.Command(path)
-	cmd.SysProcAttr = namespace()
+	cmd.SysProcAttr = namespace(0)
 	return cmd.Run()
 })
 
@@ -45,17 +45,29 @@ func NeedsTUN(t testing.TB) {
 	unix.Close(fd)
 }
 
-func namespace() *syscall.SysProcAttr {
-	return &syscall.SysProcAttr{
+func namespace(uid int) *syscall.SysProcAttr {
+	a := &syscall.SysProcAttr{
 		Cloneflags:  unix.CLONE_NEWUSER | unix.CLONE_NEWNET,
-		UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Geteuid(), Size: 1}},
-		GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getegid(), Size: 1}},
+		UidMappings: []syscall.SysProcIDMap{{ContainerID: uid, HostID: os.Geteuid(), Size: 1}},
+		GidMappings: []syscall.SysProcIDMap{{ContainerID: uid, HostID: os.Getegid(), Size: 1}},
 	}
+	if uid != 0 {
+		a.AmbientCaps = []uintptr{unix.CAP_NET_ADMIN, unix.CAP_NET_RAW}
+	}
+	return a
 }
 
 // InNamespace runs f as root of a user and a network namespace of its own. It
 // runs the test t, which must do nothing else, again in another process.
 func InNamespace(t *testing.T, f func(t *testing.T)) {
+	t.Helper()
+	InNamespaceAs(t, 0, f)
+}
+
+// InNamespaceAs is InNamespace with a user who is not root, but may do with the
+// network what root may. It is for programs that give up being root, which the
+// namespace has no other user for.
+func InNamespaceAs(t *testing.T, uid int, f func(t *testing.T)) {
 	t.Helper()
 	if os.Getenv(inside) == t.Name() {
 		f(t)
@@ -72,7 +84,7 @@ func InNamespace(t *testing.T, f func(t *testing.T)) {
 	}
 	cmd := exec.Command("/proc/self/exe", args...)
 	cmd.Env = append(os.Environ(), inside+"="+t.Name())
-	cmd.SysProcAttr = namespace()
+	cmd.SysProcAttr = namespace(uid)
 	out, err := cmd.CombinedOutput()
 	switch {
 	case err != nil:

@@ -10,7 +10,8 @@
 //	arguments → options → pcap.Handle → filter → sinks: printer, files, counter
 //	            options.go              expr     print.go, rotate.go
 //
-// A command line is read as a whole before anything is opened. Text is written out when no packet is waiting, so that a
+// A command line is read as a whole before anything is opened. Where packets
+// come from, beside files, is an [Env]'s [Devices]. Text is written out when no packet is waiting, so that a
 // reader of a pipe sees every packet at once without -l.
 //
 // # Files of -w

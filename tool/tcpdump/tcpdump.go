@@ -23,10 +23,24 @@ import (
 type Env struct {
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
+	// Terminal says that Stdout is one: each packet is printed as it comes.
+	Terminal bool
+	// Devices are what can be captured on; nil: a [System].
+	Devices Devices
 	// Lookup finds the name of an address, or ""; nil: the system's resolver.
 	Lookup func(netip.Addr) string
 	// Location is where the times of day are those of; nil: time.Local.
 	Location *time.Location
+}
+
+// Devices are what packets can be captured on.
+type Devices interface {
+	// List are the devices, the one captured on by default first.
+	List() ([]pcap.Interface, error)
+	// Open begins a capture.
+	Open(device string, o pcap.Options) (*pcap.Handle, error)
+	// A method Name(index uint32) string, if there is one, tells the names of
+	// interfaces by the numbers in headers LINUX_SLL2.
 }
 
 // usage lists the options.
@@ -61,6 +75,9 @@ func Main(ctx context.Context, args []string, e *Env) int {
 
 func run(ctx context.Context, args []string, e *Env) error {
 	o, err := parse(args)
+	if e.Devices == nil {
+		e.Devices = &System{}
+	}
 	switch {
 	case err != nil:
 		return err
@@ -70,6 +87,12 @@ func run(ctx context.Context, args []string, e *Env) error {
 	case o.version:
 		_, err = fmt.Fprintln(e.Stdout, version)
 		return err
+	case o.devices:
+		return listDevices(e)
+	case o.links:
+		return listDatalinks(o, e)
+	case o.stamps:
+		return listTimestamps(o, e)
 	}
 	s := &session{o: o, e: e, out: bufio.NewWriterSize(e.Stdout, 32<<10)}
 	return errors.Join(s.run(ctx), s.out.Flush())
@@ -99,7 +122,7 @@ func (s *session) run(ctx context.Context) error {
 		return err
 	}
 	if names == nil {
-		return errors.New("there is no file to read; write -r FILE")
+		return s.live(ctx)
 	}
 	for i, name := range names {
 		if s.h, err = s.open(name); err != nil {
@@ -283,7 +306,12 @@ func (s *session) file(ctx context.Context, further bool) error {
 		err = s.h.SetFilter(p)
 	}
 	if err == nil && !further {
-		err = s.sinks(ctx)
+		if s.o.user != "" {
+			err = relinquish(s.o.user)
+		}
+		if err == nil {
+			err = s.sinks(ctx)
+		}
 	}
 	if err != nil {
 		return err
