@@ -4,6 +4,7 @@ import (
 	"errors"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/towpath/towpath/host"
 	"github.com/towpath/towpath/link/cable"
@@ -51,7 +52,12 @@ func TestCongestion(t *testing.T) {
 	if err := x.SetCongestion("vegas"); !errors.Is(err, syscall.ENOENT) {
 		t.Errorf("what there is not: %v", err)
 	}
-	exchange(t, x, y, 100<<10)
+	must(t, x.SetMaxPacingRate(10<<20))
+	began := time.Now()
+	exchange(t, x, y, 1<<20)
+	if i := x.Info(); i.PacingMax != 10<<20 || i.PacingRate > 10<<20 || time.Since(began) < 90*time.Millisecond {
+		t.Errorf("1 MiB at 10 MiB/s took %v", time.Since(began))
+	}
 
 	k, e := a.Socket(2, host.SockStream, 0)
 	if e != 0 {

@@ -561,13 +561,19 @@ func (c *TCPConn) SetCongestion(name string) error {
 	err := c.option(func(s *tcpSocket) {
 		var ctl cc.Controller
 		if ctl, e = s.lane.conf.set.congestion(name); e == 0 {
-			s.conn.SetController(ctl)
+			s.conn.SetController(s.lane.now, ctl)
 		}
 	})
 	if err == nil && e != 0 {
 		return c.failSet(e)
 	}
 	return err
+}
+
+// SetMaxPacingRate bounds the rate of sending in bytes of payload per second,
+// and has segments sent evenly; 0 is no bound (Linux: SO_MAX_PACING_RATE).
+func (c *TCPConn) SetMaxPacingRate(rate uint64) error {
+	return c.option(func(s *tcpSocket) { s.conn.SetMaxPacingRate(s.lane.now, rate) })
 }
 
 // SetLinger says what Close does with unsent data: sec < 0 sends it in the

@@ -84,6 +84,7 @@ type sockOptions struct {
 	OOBInline        bool
 	UserTimeout      time.Duration // 0: none
 	WindowClamp      int           // bytes; 0: none
+	MaxPacingRate    uint64        // bytes per second; 0: none
 	FinWait2         time.Duration // 0: the host's; negative: none
 	NotSentLowat     int           // bytes; 0: none
 	FastOpen         int           // a listener's connections with early data; 0: none
@@ -1135,7 +1136,7 @@ func (s *Socket) apply(ln *lane, was *sockOptions) {
 		c.conn.SetCork(o.Cork)
 	}
 	if o.Congestion != was.Congestion {
-		c.conn.SetController(cc.New(o.Congestion))
+		c.conn.SetController(ln.now, cc.New(o.Congestion))
 	}
 	c.opts(o)
 	c.touchIf(ln)
@@ -1146,6 +1147,7 @@ func (c *tcpSocket) opts(o *sockOptions) {
 	c.conn.SetOOBInline(o.OOBInline)
 	c.conn.SetUserTimeout(o.UserTimeout)
 	c.conn.SetWindowClamp(o.WindowClamp)
+	c.conn.SetMaxPacingRate(c.lane.now, o.MaxPacingRate)
 	if o.FinWait2 != 0 {
 		c.conn.SetFinWait2(o.FinWait2)
 	}

@@ -713,6 +713,15 @@ var scripts = []struct {
 			t.log("linger % x %v", b, e)
 			b, e = t.c.get(s, unix.SOL_SOCKET, unix.SO_TYPE, 2)
 			t.log("half a type % x %v", b, e)
+			for _, v := range [][]byte{nil, {0, 0, 1, 0, 0, 0, 0, 0}, {0, 0, 1, 0, 1, 0, 0, 0}, {1, 2, 3, 4}, {1, 2}, {255, 255, 255, 255}} {
+				if v != nil {
+					t.err("pacing", t.c.set(s, unix.SOL_SOCKET, unix.SO_MAX_PACING_RATE, v))
+				}
+				for _, n := range []int{8, 4} {
+					b, e = t.c.get(s, unix.SOL_SOCKET, unix.SO_MAX_PACING_RATE, n)
+					t.log("pacing % x %v", b, e)
+				}
+			}
 			b, e = t.c.get(s, unix.IPPROTO_TCP, unix.TCP_CONGESTION, 16)
 			t.log("congestion %d %v", len(b), e)
 			t.err("congestion", t.c.set(s, unix.IPPROTO_TCP, unix.TCP_CONGESTION, []byte("reno")))

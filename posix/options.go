@@ -122,7 +122,7 @@ type optName struct{ level, name int }
 var kept = map[optName]int32{
 	{SOL_SOCKET, SO_DEBUG}: 0, {SOL_SOCKET, SO_DONTROUTE}: 0, {SOL_SOCKET, SO_PRIORITY}: 0, {SOL_SOCKET, SO_MARK}: 0,
 	{SOL_SOCKET, SO_TIMESTAMP}: 0, {SOL_SOCKET, SO_TIMESTAMPNS}: 0, {SOL_SOCKET, SO_TIMESTAMPING}: 0, {SOL_SOCKET, SO_ZEROCOPY}: 0,
-	{SOL_SOCKET, SO_BUSY_POLL}: 0, {SOL_SOCKET, SO_MAX_PACING_RATE}: -1, {SOL_SOCKET, SO_INCOMING_CPU}: -1,
+	{SOL_SOCKET, SO_BUSY_POLL}: 0, {SOL_SOCKET, SO_INCOMING_CPU}: -1,
 	{IPPROTO_TCP, TCP_DEFER_ACCEPT}: 0, {IPPROTO_TCP, TCP_TIMESTAMP}: 0,
 	{IPPROTO_TCP, TCP_SAVE_SYN}: 0, {IPPROTO_TCP, TCP_INQ}: 0,
 	{IPPROTO_TCP, TCP_TX_DELAY}:   0,
@@ -193,6 +193,22 @@ func (p *Process) SetSockOpt(fd, level, name int, data []byte) syscall.Errno {
 		return 0
 	case optName{SOL_SOCKET, SO_BINDTODEVICE}:
 		return 0
+	case optName{SOL_SOCKET, SO_MAX_PACING_RATE}:
+		rate := uint64(0)
+		switch {
+		case len(data) >= 8:
+			rate = binary.LittleEndian.Uint64(data)
+		case len(data) >= 4:
+			if rate = uint64(binary.LittleEndian.Uint32(data)); rate == math.MaxUint32 {
+				rate = math.MaxUint64
+			}
+		default:
+			return syscall.EINVAL
+		}
+		if rate == math.MaxUint64 {
+			rate = 0 // no bound
+		}
+		return f.set(func(o *host.SocketOptions) { o.MaxPacingRate = rate })
 	case optName{IPPROTO_TCP, TCP_CONGESTION}:
 		cc := string(data)
 		for i, c := range data {
@@ -383,7 +399,7 @@ func (p *Process) GetSockOpt(fd, level, name, size int) ([]byte, syscall.Errno) 
 	if size < 0 {
 		return nil, syscall.EINVAL
 	}
-	b, e := p.getOption(f, optName{level, name})
+	b, e := p.getOption(f, optName{level, name}, size)
 	if e != 0 {
 		return nil, e
 	}
@@ -393,7 +409,15 @@ func (p *Process) GetSockOpt(fd, level, name, size int) ([]byte, syscall.Errno) 
 	return b[:min(len(b), size)], 0
 }
 
-func (p *Process) getOption(f *file, n optName) ([]byte, syscall.Errno) {
+// orUnbounded is a rate in Linux's words, where none is the largest number.
+func orUnbounded(rate uint64) uint64 {
+	if rate == 0 {
+		return math.MaxUint64
+	}
+	return rate
+}
+
+func (p *Process) getOption(f *file, n optName, size int) ([]byte, syscall.Errno) {
 	stream := f.sock.Type() == host.SockStream
 	// Linux asks one family's options after the other, and they differ in what
 	// they say.
@@ -472,6 +496,12 @@ func (p *Process) getOption(f *file, n optName) ([]byte, syscall.Errno) {
 		return nil, 0
 	case optName{SOL_SOCKET, SO_MEMINFO}:
 		return make([]byte, 36), 0
+	case optName{SOL_SOCKET, SO_MAX_PACING_RATE}:
+		rate := orUnbounded(o.MaxPacingRate)
+		if size < 8 {
+			return num(int32(uint32(min(rate, math.MaxUint32))))
+		}
+		return binary.LittleEndian.AppendUint64(nil, rate), 0
 	case optName{IPPROTO_TCP, TCP_NODELAY}:
 		return flag(o.NoDelay)
 	case optName{IPPROTO_TCP, TCP_MAXSEG}:
@@ -620,6 +650,9 @@ func tcpInfo(i *tcp.Info, now time.Duration) []byte {
 		b[5] |= 32
 	}
 	b[6] = i.SndWScale&15 | i.RcvWScale<<4
+	if i.AppLimited {
+		b[7] |= 1
+	}
 	us := func(d time.Duration) uint32 { return uint32(d / time.Microsecond) }
 	ago := func(at time.Duration) uint32 { return uint32(max(now-at, 0) / time.Millisecond) }
 	segs := func(bytes int) uint32 {
@@ -649,8 +682,8 @@ func tcpInfo(i *tcp.Info, now time.Duration) []byte {
 	put(88, 3)
 	put(96, uint32(i.RcvBuf))
 	put(100, uint32(i.Retrans))
-	le.PutUint64(b[104:], i.PacingRate)
-	le.PutUint64(b[112:], math.MaxUint64)
+	le.PutUint64(b[104:], orUnbounded(i.PacingRate))
+	le.PutUint64(b[112:], orUnbounded(i.PacingMax))
 	le.PutUint64(b[120:], i.BytesAcked)
 	le.PutUint64(b[128:], i.BytesIn)
 	put(136, uint32(i.SegsOut))
@@ -659,6 +692,7 @@ func tcpInfo(i *tcp.Info, now time.Duration) []byte {
 	put(148, us(i.MinRTT))
 	put(152, uint32(i.DataSegsIn))
 	put(156, uint32(i.DataSegsOut))
+	le.PutUint64(b[160:], i.DeliveryRate)
 	put(196, uint32(i.AckedMarked))
 	le.PutUint64(b[200:], i.BytesOut)
 	le.PutUint64(b[208:], i.BytesRetrans)

@@ -132,6 +132,7 @@ type Conn struct {
 	probeAgain bool // it repeated something
 	reordered  bool // the network is known to change the order (RFC 8985)
 	frto       bool // timeouts are doubted (RFC 5682)
+	paced      bool // there is a flow
 	wantRoom   bool // somebody found too little room to write
 	ackNow     bool // Output must send an ACK
 	pingpong   bool // requests and responses: ACKs travel with data
@@ -182,6 +183,7 @@ type Conn struct {
 	sndBuf   uint32
 	sndMax   uint32
 	rttSeq   uint32      // end of the segment being timed
+	ackDelay uint32      // the longest of the peer's acknowledgments, microseconds (RFC 8985 §7.2)
 	rtxTS    uint32      // our timestamp clock when we last sent something again
 	sb       *scoreboard // with SACK: while something is missing
 	q        sendq
@@ -223,18 +225,14 @@ type Conn struct {
 	rto      uint32
 	rtoMin   uint32
 	delack   uint32
-	// The longest delay of the peer's acknowledgments (RFC 8985 §7.2).
-	ackDelayMax uint32
-	segsIn      uint32
-	snd, rcv    sizer
-
-	// Counters.
-	bytesAcked, bytesIn uint64
-	segsOut, retransOut uint32
-	dataSegsIn          uint32
-	dataSegsOut         uint32
+	snd, rcv sizer
 
 	rare *rare // what few need
+
+	// Counters.
+	bytesAcked, bytesIn         uint64
+	segsIn, segsOut, retransOut uint32
+	dataSegsIn, dataSegsOut     uint32
 
 	cubic cc.Cubic
 }
@@ -256,7 +254,7 @@ func (c *Conn) Init(cfg *Config, pool *packet.Pool, out Output) {
 	c.rtoMin = micros(or(cfg.RTOMin, 200*time.Millisecond))
 	c.rtoMax = seconds(or(cfg.RTOMax, 120*time.Second))
 	c.delack = micros(or(cfg.DelayedAck, 40*time.Millisecond))
-	c.ackDelayMax = micros(or(cfg.AckDelayMax, dur(c.rtoMin)))
+	c.ackDelay = micros(or(cfg.AckDelayMax, dur(c.rtoMin)))
 	c.finWait = seconds(or(cfg.FinWait2, 60*time.Second))
 	c.synRetries = uint8(clamp(or(cfg.SynRetries, 6), 0, 127))
 	c.synAckRetries = uint8(clamp(or(cfg.SynAckRetries, 5), 0, 127))
@@ -492,12 +490,15 @@ func (c *Conn) SetNoDelay(on bool) { c.noDelay = on }
 
 // SetController has another controller decide from now on. It goes on with the
 // window that the last one has left. The caller calls Output.
-func (c *Conn) SetController(ctl cc.Controller) {
-	if canSend.has(c.state) || c.isEarly() {
-		ctl.Init(int(c.mss), c.cc.Cwnd(), c.cc.Ssthresh())
-		c.cwnd = uint32(ctl.Cwnd())
-	}
+func (c *Conn) SetController(now time.Duration, ctl cc.Controller) {
+	was := c.cc
 	c.cc = ctl
+	c.forget()
+	if canSend.has(c.state) || c.isEarly() {
+		ctl.Init(int(c.mss), was.Cwnd(), was.Ssthresh())
+		c.cwnd = uint32(ctl.Cwnd())
+		c.follow(now)
+	}
 }
 
 // UnreachableSeq reports whether an ICMP error that quotes seq may be about a

@@ -93,6 +93,14 @@
 // Round-trip times are taken from one segment at a time with the clock's full
 // resolution, by timestamps where that segment had to be repeated.
 //
+// # Pacing
+//
+// A controller that wants a rate, or a rate that somebody has set, makes the
+// connection have a flow: Output stops when the next packet is not due, and the
+// connection's timer has it go on. There is no queue but the send queue, and
+// connections without a flow know nothing of it. The flow also measures at
+// which rate data is delivered, for controllers that go by that.
+//
 // # Memory
 //
 // An idle connection holds no packet and no chunk. Buffers begin at 256 KiB
@@ -103,7 +111,6 @@
 //
 // # Limits
 //
-// Not here: pacing; its place is marked by the interface that will hold it.
 // Data on a SYN is not taken, except by Fast
 // Open, but left for the peer to repeat.
 //

@@ -25,11 +25,14 @@ type Info struct {
 	SndMSS       int
 	RcvMSS       int
 	AdvMSS       int
-	Cwnd         int // bytes
-	Ssthresh     int // bytes
-	PacingRate   uint64
-	SndWnd       int // bytes
-	RcvWnd       int // bytes
+	Cwnd         int    // bytes
+	Ssthresh     int    // bytes
+	PacingRate   uint64 // bytes per second; 0: any
+	PacingMax    uint64 // bytes per second; 0: any
+	DeliveryRate uint64 // bytes per second; 0: not measured
+	AppLimited   bool   // DeliveryRate is what the application had to send
+	SndWnd       int    // bytes
+	RcvWnd       int    // bytes
 	SndBuf       int
 	RcvBuf       int
 	Unacked      int // bytes in flight
@@ -66,7 +69,7 @@ func (c *Conn) Info() Info {
 		Backoff: c.backoff, Retransmits: c.retries, DupAcks: c.dupAcks,
 		RTT: dur(c.srtt), RTTVar: dur(c.rttvar), MinRTT: dur(c.minRTT), RTO: c.timeout(),
 		SndMSS: int(c.mss), RcvMSS: int(c.rcvMSS), AdvMSS: int(c.ourMSS),
-		Cwnd: c.cc.Cwnd(), Ssthresh: c.cc.Ssthresh(), PacingRate: c.cc.PacingRate(),
+		Cwnd: c.cc.Cwnd(), Ssthresh: c.cc.Ssthresh(),
 		SndWnd: int(c.sndWnd), RcvWnd: int(c.rcvAdv - c.rcvNxt),
 		SndBuf: int(c.sndBuf), RcvBuf: int(c.rcvBuf),
 		Unacked: int(c.sndNxt - c.sndUna), NotSent: c.Unsent(),
@@ -78,6 +81,12 @@ func (c *Conn) Info() Info {
 	i.Disorder = c.ca == caOpen && (c.dupAcks > 0 || c.sb != nil && c.sb.sacked > 0)
 	i.Reduced = c.ca == caOpen && c.ecn && lt(c.sndUna, c.ecnEnd)
 	i.SynData = c.SynData()
+	if x := c.rare; x != nil {
+		i.PacingMax = x.paceMax
+		if f := x.flow; f != nil {
+			i.PacingRate, i.DeliveryRate, i.AppLimited = f.rate, f.shown, f.shownLimited
+		}
+	}
 	i.DataSegsIn, i.DataSegsOut, i.ATO = int(c.dataSegsIn), int(c.dataSegsOut), dur(c.delack)
 	i.BytesOut = c.bytesAcked + uint64(int(c.q.len)-c.Unsent())
 	if x := c.rare; x != nil {

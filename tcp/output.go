@@ -36,6 +36,9 @@ func (c *Conn) Output(now time.Duration) {
 			c.rescue(now)
 		}
 	}
+	if c.paced {
+		c.starve()
+	}
 	if c.ackNow {
 		c.sendAck(now)
 	}
@@ -79,7 +82,7 @@ func (c *Conn) sendNew(now time.Duration) {
 	from := c.sndNxt
 	for !c.finSent {
 		unsent := c.sndEnd - c.sndNxt
-		if unsent == 0 && !c.finQueued {
+		if unsent == 0 && !c.finQueued || c.tooSoon(now) {
 			break
 		}
 		wnd := int32(c.sndUna + c.sndWnd - c.sndNxt)
@@ -100,7 +103,7 @@ func (c *Conn) sendNew(now time.Duration) {
 					break
 				}
 			}
-			n = min(n, uint32(c.gsoLimit))
+			n = min(n, c.packetMax())
 			if c.urgentWaits() {
 				n = min(n, mss) // each segment has a pointer of its own
 			}
@@ -155,7 +158,7 @@ func (c *Conn) maySendShort(n, unsent uint32) bool {
 // window opens.
 func (c *Conn) sendLost(now time.Duration) {
 	mss := uint32(c.mss)
-	for c.rtxNxt != c.recover {
+	for c.rtxNxt != c.recover && !c.tooSoon(now) {
 		n := c.recover - c.rtxNxt
 		if gt(c.recover, c.sndEnd) {
 			n-- // the FIN
@@ -166,7 +169,7 @@ func (c *Conn) sendLost(now time.Duration) {
 				return
 			}
 		}
-		n = min(n, uint32(c.gsoLimit))
+		n = min(n, c.packetMax())
 		// The peer may have shrunk its window; its first segment is always
 		// worth trying.
 		if wnd := int32(c.sndUna + c.sndWnd - c.rtxNxt); int32(n) > wnd {
@@ -220,6 +223,9 @@ func (c *Conn) sendData(now time.Duration, seq, n uint32, cur *cursor, fin bool)
 		}
 		c.lastSend = now
 		c.countData(seq, n)
+		if c.paced {
+			c.flowOut(now, seq, n)
+		}
 		if c.sb != nil {
 			c.sb.prrOut += n
 		}

@@ -29,6 +29,9 @@ type rare struct {
 
 	fast fastOpen
 
+	flow    *flow  // of a connection that is paced or sampled
+	paceMax uint64 // bytes per second; 0: none
+
 	// Counters of what should not happen often.
 	bytesAgain  uint64
 	ackedMarked uint32 // segments acknowledged with an ECN-Echo

@@ -217,6 +217,7 @@ func (c *Conn) begin(now time.Duration) {
 	}
 	c.cc.Init(int(c.mss), window, cc.Unset)
 	c.cwnd = uint32(c.cc.Cwnd())
+	c.follow(now)
 	c.nxtCur = c.q.first()
 	c.snd.since, c.rcv.since = sizerTick(now), sizerTick(now)
 }
@@ -551,6 +552,9 @@ func (c *Conn) ackIn(now time.Duration, ack, tsEcr uint32) {
 	flight := c.flight()
 	rtt := c.measure(now, ack, tsEcr)
 	n := ack - c.sndUna
+	if c.samples() {
+		c.rare.flow.arrived(c.sndUna, ack)
+	}
 	data, limited := c.advance(ack, flight)
 	if c.probed {
 		c.probeAnswered(now, ack, false)
@@ -594,6 +598,12 @@ func (c *Conn) ackIn(now time.Duration, ack, tsEcr uint32) {
 			c.dupAcks, c.inflate = 0, 0
 			c.recovered()
 		}
+	}
+	if c.paced {
+		if c.samples() {
+			c.sampleIn(now, data, 0, 0)
+		}
+		c.setPace()
 	}
 	c.cwnd = uint32(c.cc.Cwnd())
 

@@ -36,6 +36,9 @@ func (c *Conn) sackIn(now time.Duration, s *segment) {
 	flight := c.flight()
 	b := c.board()
 	b.delivered, b.original, b.reordered, b.minRTT = 0, 0, false, dur(c.minRTT)
+	if b.flow = nil; c.samples() {
+		b.flow = c.rare.flow
+	}
 	var n, data uint32
 	var rtt time.Duration
 	limited := false
@@ -85,8 +88,17 @@ func (c *Conn) sackIn(now time.Duration, s *segment) {
 		c.rearmAcked(now)
 	}
 	c.cwnd = uint32(c.cc.Cwnd())
-	if c.ca == caRecovery {
+	switch {
+	case b.flow != nil:
+		if b.delivered > 0 {
+			c.sampleIn(now, b.delivered, newlyLost, 0)
+		}
+		c.cwnd = uint32(c.cc.Cwnd())
+	case c.ca == caRecovery:
 		c.reduce(n > 0 && newlyLost == 0)
+	}
+	if c.paced {
+		c.setPace()
 	}
 	c.afterDetection(now, wait)
 	c.sndBuf = c.snd.passed(now, data, c.sndBuf, c.sndMax, c.minRTT)
@@ -251,7 +263,9 @@ func (c *Conn) reorderTimeout(now time.Duration) {
 	if c.ca == caOpen && b.lost > 0 {
 		c.enterRecovery(now)
 	}
-	if c.ca == caRecovery {
+	if c.samples() {
+		c.cwnd = uint32(c.cc.Cwnd())
+	} else if c.ca == caRecovery {
 		c.reduce(false)
 	}
 	c.afterDetection(now, wait)
@@ -271,7 +285,7 @@ func (c *Conn) resend(now time.Duration) {
 			n--
 		}
 		room := c.congestionRoom()
-		if room == 0 {
+		if room == 0 || c.tooSoon(now) {
 			return
 		}
 		if room < n {
@@ -279,7 +293,7 @@ func (c *Conn) resend(now time.Duration) {
 				return
 			}
 		}
-		if most := uint32(c.gsoLimit); n > most {
+		if most := c.packetMax(); n > most {
 			n, fin = most, false
 		}
 		// The peer may have shrunk its window.
@@ -343,7 +357,7 @@ func (c *Conn) lastSegment() (seq, n uint32, fin bool) {
 // NextSeg rule 4).
 func (c *Conn) rescue(now time.Duration) {
 	b := c.sb
-	if b.rescued || b.lost > 0 || c.congestionRoom() < uint32(c.mss) || len(b.runs) > runsMax-2 {
+	if b.rescued || b.lost > 0 || c.congestionRoom() < uint32(c.mss) || len(b.runs) > runsMax-2 || c.tooSoon(now) {
 		return
 	}
 	if c.sndNxt != c.sndEnd && !c.finSent && int32(c.sndUna+c.sndWnd-c.sndNxt) > 0 {
@@ -384,7 +398,7 @@ func (c *Conn) rearm(now time.Duration) {
 		c.tail = true
 		probe := 2 * dur(c.srtt)
 		if c.sndNxt-c.sndUna <= uint32(c.mss) {
-			probe += dur(c.ackDelayMax) // its ACK may be delayed
+			probe += dur(c.ackDelay) // its ACK may be delayed
 		}
 		wait = min(wait, max(probe, probeMin))
 	}

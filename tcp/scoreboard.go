@@ -35,6 +35,7 @@ type scoreboard struct {
 	original  uint32 // bytes of those that a timeout declared lost, and that were not sent again
 	reordered bool   // it shows that the network changes the order
 	minRTT    time.Duration
+	flow      *flow // who wants to know; nil if nobody
 
 	// Proportional rate reduction (RFC 6937 §3).
 	prrDelivered, prrOut, prrFlight uint32
@@ -144,6 +145,9 @@ func (b *scoreboard) join(i, j int) {
 // arrive notes that the n bytes of r up to end have arrived.
 func (b *scoreboard) arrive(now time.Duration, r *run, n, end uint32) {
 	b.delivered += n
+	if b.flow != nil {
+		b.flow.arrived(end-n, end)
+	}
 	switch r.fate {
 	case inFlight:
 		b.reordered = b.reordered || r.at != 0 && !r.again
@@ -195,6 +199,9 @@ func (b *scoreboard) acked(now time.Duration, ack uint32) {
 	}
 	if lt(left, ack) {
 		b.delivered += ack - left
+		if b.flow != nil {
+			b.flow.arrived(left, ack)
+		}
 		b.sawNewest(ack)
 	}
 	if i > 0 {
@@ -256,6 +263,9 @@ func (b *scoreboard) detect(now, reo, rtt time.Duration) (n uint32, wait time.Du
 			continue
 		}
 		n += r.end - b.begin(i)
+		if b.flow != nil {
+			b.flow.miss(b.begin(i), r.end)
+		}
 		*r = run{end: r.end, fate: lost, again: r.again}
 	}
 	if n > 0 {

@@ -669,8 +669,11 @@ func (s *script) call(name string, f []string) error {
 		}
 	case "keepalive": // IDLE INTERVAL COUNT
 		c.SetKeepAlive(s.now, time.Duration(arg(0))*time.Second, time.Duration(arg(1))*time.Second, arg(2))
+	case "pace": // bytes per second
+		c.SetMaxPacingRate(s.now, uint64(arg(0)))
+		c.Output(s.now)
 	case "cc": // another takes over
-		c.SetController(cc.New(f[0]))
+		c.SetController(s.now, cc.New(f[0]))
 		c.Output(s.now)
 	case "mss":
 		c.SetMSS(arg(0), s.now)

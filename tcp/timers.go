@@ -11,10 +11,20 @@ import (
 
 // Deadline is the earliest instant at which Timeout has something to do;
 // math.MaxInt64 if there is none.
-func (c *Conn) Deadline() time.Duration { return min(c.rtxAt, c.ackAt, c.lifeAt) }
+func (c *Conn) Deadline() time.Duration {
+	at := min(c.rtxAt, c.ackAt, c.lifeAt)
+	if c.paced {
+		at = min(at, c.rare.flow.at)
+	}
+	return at
+}
 
-// Timeout runs the timers that are due. It may be called early.
+// Timeout runs the timers that are due. It may be called early. The caller
+// calls Output.
 func (c *Conn) Timeout(now time.Duration) {
+	if c.paced && now >= c.rare.flow.at {
+		c.rare.flow.at = never // Output goes on
+	}
 	if now >= c.ackAt {
 		// Nobody answered in time: not a conversation after all.
 		c.pingpong = false
@@ -125,8 +135,14 @@ func (c *Conn) retransmit(now time.Duration) {
 	} else {
 		c.undo.frto = frtoOff
 	}
+	if c.samples() {
+		c.rare.flow.lost += uint64(c.flight())
+	}
 	c.enterLoss()
 	c.timing = false
+	if c.paced {
+		c.setPace()
+	}
 	if c.sb != nil {
 		c.firstAgain(now)
 		return

@@ -76,11 +76,50 @@ type Controller interface {
 	// Ssthresh is the slow start threshold; Unset if there is none.
 	Ssthresh() int
 	// PacingRate is in bytes per second; 0 means that segments need no pacing.
+	// What paces says so from Init on.
 	PacingRate() uint64
 }
 
 // Unset is a slow start threshold beyond all windows.
 const Unset = math.MaxInt32
+
+// A Sampler is a controller that goes by the rate at which data arrives. Its
+// window holds in recovery too.
+type Sampler interface {
+	Controller
+	// OnLost reports a stretch of data that is thought lost.
+	OnLost(l Lost)
+	// OnSample is called for every acknowledgment that says that data has
+	// arrived, after everything else that it has to say.
+	OnSample(s Sample)
+}
+
+// A Sample is what an acknowledgment tells of the path (draft-cheng-iccrg-
+// delivery-rate-estimation). Of the data that it acknowledges, what was sent
+// last is meant by "the packet".
+type Sample struct {
+	Now            time.Duration
+	Delivered      uint64        // bytes that have arrived, ever
+	PriorDelivered uint64        // the same when the packet was sent
+	Rate           uint64        // bytes per second; 0 if there is no saying
+	RTT            time.Duration // the packet's; 0 if it was sent again
+	Acked          int           // bytes newly arrived
+	Lost           int           // bytes newly lost
+	Marked         int           // bytes of those that have arrived that a router has marked
+	InFlight       int           // bytes, now
+	TxInFlight     int           // bytes in flight when the packet was sent, itself included
+	LostSince      int           // bytes lost since then
+	AppLimited     bool          // the application had too little to send then
+	Recovering     bool          // something is missing
+}
+
+// Lost is a stretch of data that is thought lost: parts of one packet.
+type Lost struct {
+	Bytes      int
+	TxInFlight int // as in [Sample]
+	LostSince  int // this included
+	AppLimited bool
+}
 
 // InitialWindow is the first congestion window: ten segments (RFC 6928).
 func InitialWindow(mss int) int { return min(10*mss, max(2*mss, 14600)) }
