@@ -77,4 +77,4 @@ func TestCongestion(t *testing.T) {
 	}
 }
 
-const allCongestion = "cubic reno"
+const allCongestion = "bbr cubic dctcp reno"

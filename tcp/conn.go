@@ -265,6 +265,9 @@ func (c *Conn) Init(cfg *Config, pool *packet.Pool, out Output) {
 			c.cc = ctl
 		}
 	}
+	if _, ok := c.cc.(cc.Marker); ok {
+		c.ecnMode = ECNOn // whatever the settings, as Linux
+	}
 
 	c.sndUna, c.sndNxt, c.sndEnd = c.iss, c.iss, c.iss+1
 	c.recover, c.sndSml, c.limited, c.ecnEnd = c.iss, c.iss, c.iss, c.iss

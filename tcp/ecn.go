@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/towpath/towpath/packet"
+	"github.com/towpath/towpath/tcp/cc"
 	"github.com/towpath/towpath/wire"
 )
 
@@ -51,7 +52,11 @@ func (c *Conn) ecnSynIn(flags wire.TCPFlags) {
 
 // ecnIn takes the marks on a segment: those of the network on what carries data
 // (§6.1.3), and the peer's that it has reduced its window.
-func (c *Conn) ecnIn(p *packet.Packet, s *segment) {
+func (c *Conn) ecnIn(now time.Duration, p *packet.Packet, s *segment) {
+	if _, exact := c.cc.(cc.Marker); exact {
+		c.ecnExact(now, p, s)
+		return
+	}
 	if s.flags.Has(wire.TCPCwr) {
 		c.ecnEcho = false
 		if s.n > 0 {
@@ -67,17 +72,40 @@ func (c *Conn) ecnIn(p *packet.Packet, s *segment) {
 	}
 }
 
+// ecnExact echoes marks so that their number can be counted (RFC 8257 §3.2):
+// acknowledgments say what the last segment was like. If that changes, what
+// has come before is acknowledged first.
+func (c *Conn) ecnExact(now time.Duration, p *packet.Packet, s *segment) {
+	if s.n == 0 {
+		return
+	}
+	if marked := p.TOS&3 == ecnCE; marked != c.ecnEcho {
+		if c.rcvNxt != c.rcvAcked {
+			c.sendAck(now)
+		}
+		c.ecnEcho = marked
+	}
+}
+
 // ecnEchoed takes an ECN-Echo: as for a loss, the window is reduced once for
 // each window of data (§6.1.2).
 func (c *Conn) ecnEchoed(now time.Duration, ack uint32) {
+	counter, exact := c.cc.(cc.Marker)
+	if exact && gt(ack, c.sndUna) {
+		counter.OnMarked(int(ack - c.sndUna))
+	}
 	if lt(ack, c.ecnEnd) || c.ca != caOpen {
 		return
 	}
 	c.ecnEnd = c.sndNxt
 	c.ecnReduced = true
 	c.forget() // this reduction is not taken back
-	c.cc.OnLoss(now, int(min(c.flight(), c.cwnd)))
-	c.cc.OnRecovered(now, math.MaxInt32-math.MaxUint16)
+	if ecn, ok := c.cc.(cc.ECN); ok {
+		ecn.OnECN(now)
+	} else {
+		c.cc.OnLoss(now, int(min(c.flight(), c.cwnd)))
+		c.cc.OnRecovered(now, math.MaxInt32-math.MaxUint16)
+	}
 	c.cwnd = uint32(c.cc.Cwnd())
 }
 

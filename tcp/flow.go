@@ -264,7 +264,7 @@ func (c *Conn) samples() bool { return c.paced && c.rare.flow.sampler != nil }
 
 // sampleIn gives the controller a sample: an acknowledgment has been taken that
 // says that n more bytes have arrived, and shows that newlyLost have not.
-func (c *Conn) sampleIn(now time.Duration, n, newlyLost, marked uint32) {
+func (c *Conn) sampleIn(now time.Duration, n, newlyLost uint32) {
 	f := c.rare.flow
 	for f.n > 0 && le(f.record(0).end, c.sndUna) {
 		f.head++
@@ -276,7 +276,7 @@ func (c *Conn) sampleIn(now time.Duration, n, newlyLost, marked uint32) {
 	f.delivered += uint64(n)
 	f.deliveredAt = now
 	s := cc.Sample{
-		Now: now, Delivered: f.delivered, Acked: int(n), Lost: int(newlyLost), Marked: int(marked),
+		Now: now, Delivered: f.delivered, Acked: int(n), Lost: int(newlyLost),
 		InFlight: int(c.flight()), Recovering: c.ca != caOpen,
 	}
 	if f.has {

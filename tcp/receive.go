@@ -332,7 +332,7 @@ func (c *Conn) segmentIn(now time.Duration, p *packet.Packet, s *segment) packet
 		return packet.NotDropped
 	}
 	if c.ecn {
-		c.ecnIn(p, s)
+		c.ecnIn(now, p, s)
 	}
 	// Sixth, check the URG bit.
 	if s.flags.Has(wire.TCPUrg) && canReceive.has(c.state) {
@@ -601,7 +601,7 @@ func (c *Conn) ackIn(now time.Duration, ack, tsEcr uint32) {
 	}
 	if c.paced {
 		if c.samples() {
-			c.sampleIn(now, data, 0, 0)
+			c.sampleIn(now, data, 0)
 		}
 		c.setPace()
 	}

@@ -91,7 +91,7 @@ func (c *Conn) sackIn(now time.Duration, s *segment) {
 	switch {
 	case b.flow != nil:
 		if b.delivered > 0 {
-			c.sampleIn(now, b.delivered, newlyLost, 0)
+			c.sampleIn(now, b.delivered, newlyLost)
 		}
 		c.cwnd = uint32(c.cc.Cwnd())
 	case c.ca == caRecovery:

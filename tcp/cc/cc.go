@@ -9,8 +9,12 @@ import (
 // New makes a controller by its name; nil if there is none of that name.
 func New(name string) Controller {
 	switch name {
+	case "bbr":
+		return new(BBR)
 	case "cubic":
 		return new(Cubic)
+	case "dctcp":
+		return new(DCTCP)
 	case "reno":
 		return new(Reno)
 	}
@@ -18,7 +22,7 @@ func New(name string) Controller {
 }
 
 // names are all that New knows, in order.
-var names = []string{"cubic", "reno"}
+var names = []string{"bbr", "cubic", "dctcp", "reno"}
 
 // Names are the names that [New] knows, in order.
 func Names() []string { return slices.Clone(names) }
@@ -94,6 +98,23 @@ type Sampler interface {
 	OnSample(s Sample)
 }
 
+// A Marker is a controller that wants to know how much is marked by routers. The
+// connection asks for explicit congestion notification, and as a receiver
+// echoes each mark once (RFC 8257 §3.2).
+type Marker interface {
+	Controller
+	ECN
+	// OnMarked says that of the bytes of the next OnAck n have been marked.
+	OnMarked(n int)
+}
+
+// ECN is what a controller has that tells congestion notification from loss.
+type ECN interface {
+	// OnECN is called instead of OnLoss for marks, once for each window of
+	// data.
+	OnECN(now time.Duration)
+}
+
 // A Sample is what an acknowledgment tells of the path (draft-cheng-iccrg-
 // delivery-rate-estimation). Of the data that it acknowledges, what was sent
 // last is meant by "the packet".
@@ -105,7 +126,6 @@ type Sample struct {
 	RTT            time.Duration // the packet's; 0 if it was sent again
 	Acked          int           // bytes newly arrived
 	Lost           int           // bytes newly lost
-	Marked         int           // bytes of those that have arrived that a router has marked
 	InFlight       int           // bytes, now
 	TxInFlight     int           // bytes in flight when the packet was sent, itself included
 	LostSince      int           // bytes lost since then
