@@ -38,6 +38,7 @@ link:             packet wire
 link/loop:        link packet
 link/cable:       link packet wire
 link/netem:       clock link packet wire
+link/bridge:      clock link packet wire
 link/tun:         link packet wire internal/sys internal/sys/vnet golang.org/x/sys
 link/afpacket:    link packet wire internal/sys internal/sys/vnet golang.org/x/sys
 
@@ -84,7 +85,7 @@ tool/sleep:       host tool
 tool/tcpdump:     capture/bpf capture/dissect capture/expr capture/pcap capture/savefile wire
 
 lab/machine:      link link/afpacket link/tun wire internal/sys golang.org/x/sys
-lab:              run capture capture/savefile clock host ip/route lab/machine link link/cable link/netem packet wire
+lab:              run capture capture/savefile clock host ip/route lab/machine link link/bridge link/cable link/netem packet wire
                   service service/echo service/http tool tool/get tool/ping tool/sleep
                   github.com/goccy/go-yaml
 cmd/towpath:      firewall/nft host lab lab/machine posix/sockd run service service/echo service/http tool/tcpdump

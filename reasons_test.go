@@ -40,6 +40,13 @@ ReasonNetemLimit       link/netem:TestDropReasons
 ReasonNetemDownIn      link/netem:TestDropReasons
 ReasonNetemRunner      link/netem:TestDropReasons
 ReasonNetemDetached    link/netem:TestDropReasons
+ReasonBridgeShort      link/bridge:TestDropReasons
+ReasonBridgeSource     link/bridge:TestDropReasons
+ReasonBridgeReserved   link/bridge:TestDropReasons
+ReasonBridgeVLAN       link/bridge:TestDropReasons
+ReasonBridgeBack       link/bridge:TestDropReasons
+ReasonBridgeGone       link/bridge:TestDropReasons
+ReasonBridgeNobody     link/bridge:TestDropReasons
 ReasonDeviceWrite      link/tun:TestDropReasons
 ReasonDeviceClosed     link/tun:TestDropReasons
 ReasonDeviceOffload    internal/sys/vnet:TestDecode

@@ -37,6 +37,13 @@ const (
 	ReasonNetemDownIn     // held back on its way in until the adapter was down
 	ReasonNetemRunner     // being delivered after a delay when the deliverer panicked
 	ReasonNetemDetached   // held back when the impairment was taken out
+	ReasonBridgeShort     // shorter than an Ethernet header, or than its tag
+	ReasonBridgeSource    // to be bridged, from a group's address
+	ReasonBridgeReserved  // to a group that bridges do not pass on
+	ReasonBridgeVLAN      // of a VLAN that is not that of the port
+	ReasonBridgeBack      // for a station at the port it came in by
+	ReasonBridgeGone      // for a station at a port that is down or not of the VLAN
+	ReasonBridgeNobody    // for every other port, and there is none
 
 	// Ethernet and neighbours.
 	ReasonEthernetShort    // shorter than an Ethernet header
@@ -228,6 +235,13 @@ var reasonText = [ReasonCount]string{
 	ReasonNetemDownIn:         "netem held until adapter down",
 	ReasonNetemRunner:         "netem delivery lost",
 	ReasonNetemDetached:       "netem detached",
+	ReasonBridgeShort:         "bridge frame short",
+	ReasonBridgeSource:        "bridge source is a group",
+	ReasonBridgeReserved:      "bridge reserved group",
+	ReasonBridgeVLAN:          "bridge vlan not of port",
+	ReasonBridgeBack:          "bridge station at same port",
+	ReasonBridgeGone:          "bridge station at port gone",
+	ReasonBridgeNobody:        "bridge no other port",
 	ReasonEthernetShort:       "ethernet header short",
 	ReasonEthernetNotForUs:    "ethernet address not ours",
 	ReasonEtherType:           "ethertype unknown",
