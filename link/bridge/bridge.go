@@ -202,11 +202,6 @@ func (b *Bridge) frameIn(p *Port, f *packet.Packet, now time.Duration) packet.Re
 	if src.IsMulticast() || src.IsZero() {
 		return packet.ReasonBridgeSource
 	}
-	// Between neighbours only: IEEE 802.1D-2004 §7.12.6. The first is the
-	// spanning tree's, which who does not speak it passes on (Linux does).
-	if reserved := (wire.MAC{0x01, 0x80, 0xc2, 0, 0, dst[5]}); dst == reserved && dst[5] != 0 && dst[5] <= 0x0f {
-		return packet.ReasonBridgeReserved
-	}
 	setOffsets(f)
 	vid := noVLAN
 	if b.filtering {
@@ -215,6 +210,11 @@ func (b *Bridge) frameIn(p *Port, f *packet.Packet, now time.Duration) packet.Re
 		}
 	}
 	b.learn(p, key(vid, src), now)
+	// Between neighbours only: IEEE 802.1D-2004 §7.12.6. The first is the
+	// spanning tree's, which who does not speak it passes on (Linux does).
+	if reserved := (wire.MAC{0x01, 0x80, 0xc2, 0, 0, dst[5]}); dst == reserved && dst[5] != 0 && dst[5] <= 0x0f {
+		return packet.ReasonBridgeReserved
+	}
 	if dst.IsMulticast() {
 		b.stats.Flooded++
 		return b.flood(p, f, vid)
