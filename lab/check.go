@@ -22,6 +22,7 @@ func (d *diagnostics) check(s *Spec) {
 			d.checkRoute(s, n, r)
 		}
 	}
+	d.checkSwitches(s)
 }
 
 func (d *diagnostics) checkNames(s *Spec) {
@@ -32,6 +33,13 @@ func (d *diagnostics) checkNames(s *Spec) {
 			d.errorf(n.Pos, "node %s has the name of %s on line %d, for names are not case sensitive; write another", n.Name, o.Name, o.Line)
 		}
 		seen[key] = n
+	}
+	for _, w := range s.Switches {
+		key := strings.ToLower(w.Name)
+		if o := seen[key]; o != nil {
+			d.errorf(w.Pos, "switch %s has the name of %s on line %d; write another", w.Name, o.Name, o.Line)
+		}
+		seen[key] = w.Node
 	}
 }
 
@@ -81,23 +89,42 @@ func overlap(i, j *Interface) (a, b Address, ok bool) {
 // checkLink looks at the ends of a link together.
 func (d *diagnostics) checkLink(l *Link) {
 	a, b := l.Ends[0], l.Ends[1]
-	common, six := len(a.Addresses) == 0 || len(b.Addresses) == 0, false
+	common := len(a.Addresses) == 0 || len(b.Addresses) == 0
 	for _, x := range a.Addresses {
 		for _, y := range b.Addresses {
 			common = common || x.Masked() == y.Masked()
 		}
 	}
+	if !common {
+		d.errorf(l.Pos, "%s (%s) and %s (%s) have no network in common; give both ends addresses of one network", a, a.Addresses[0], b, b.Addresses[0])
+	}
+	d.checkMTU(l)
+}
+
+// checkMTU makes sure that a link can carry IPv6 if its ends want it.
+func (d *diagnostics) checkMTU(l *Link) {
+	six := false
 	for _, i := range l.Ends {
 		for _, x := range i.Addresses {
 			six = six || x.Addr().Is6()
 		}
 	}
-	if !common {
-		d.errorf(l.Pos, "%s (%s) and %s (%s) have no network in common; give both ends addresses of one network", a, a.Addresses[0], b, b.Addresses[0])
-	}
 	if six && l.MTU > 0 && l.MTU < mtuMin6 {
 		d.errorf(l.Pos, "MTU %d is too small for IPv6, which the link carries; write %d or more", l.MTU, mtuMin6)
 	}
+}
+
+// isIn reports whether a node has an address in a prefix, so that a route to it
+// makes sense even if it does not forward.
+func (n *Node) isIn(p netip.Prefix) bool {
+	for _, i := range n.Interfaces {
+		for _, a := range i.Addresses {
+			if p.Bits() > 0 && p.Contains(a.Addr()) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // checkRoute makes sure that a route's next hop is a neighbour.
@@ -130,27 +157,38 @@ func (d *diagnostics) checkRoute(s *Spec, n *Node, r Route) {
 	if i.Link == nil {
 		return // that has been said, or will be
 	}
-	peer := i.Link.Peer(i)
-	for _, a := range peer.Addresses {
-		if a.Addr() == r.Via {
-			if !peer.Node.Forward && !peer.Node.broken {
-				d.warnf(r.Pos, "%s does not forward packets, so nothing goes beyond it; write forward: true in node %s", peer.Node.Name, peer.Node.Name)
+	var peer *Interface // a neighbour with an address
+	count := 0
+	for n := range i.neighbours() {
+		count++
+		for _, a := range n.Addresses {
+			if a.Addr() == r.Via {
+				if !n.Node.Forward && !n.Node.broken && !n.Node.isIn(r.To) {
+					d.warnf(r.Pos, "%s does not forward packets, so nothing goes beyond it; write forward: true in node %s", n.Node.Name, n.Node.Name)
+				}
+				return
 			}
-			return
 		}
+		if peer == nil && len(n.Addresses) > 0 {
+			peer = n
+		}
+	}
+	if peer == nil {
+		return
+	}
+	where, whose := "at the other end of the link is", "the address of "+peer.String()
+	if count > 1 {
+		where, whose = "its neighbours are others, such as", "that of a neighbour, such as "+peer.String()
 	}
 	for _, o := range s.Nodes {
 		for _, oi := range o.Interfaces {
 			for _, a := range oi.Addresses {
 				if a.Addr() == r.Via {
-					d.errorf(r.Pos, "via %s is %s, which is not on the link of %s; write the address of %s", r.Via, oi, i, peer)
+					d.errorf(r.Pos, "via %s is %s, which is not on the link of %s; write %s", r.Via, oi, i, whose)
 					return
 				}
 			}
 		}
 	}
-	if len(peer.Addresses) == 0 {
-		return
-	}
-	d.errorf(r.Pos, "via %s is nobody's address; at the other end of the link is %s with %s", r.Via, peer, peer.Addresses[0].Addr())
+	d.errorf(r.Pos, "via %s is nobody's address; %s %s with %s", r.Via, where, peer, peer.Addresses[0].Addr())
 }

@@ -48,6 +48,25 @@
 //
 // Every node knows the others' names. On the machines that is /etc/hosts.
 //
+// # Switches
+//
+// A link joins two interfaces. A switch joins any number, each by a link of its
+// own to one of the switch's ports, p1, p2 and so on, which has its own capture
+// and counters:
+//
+//	links:
+//	  - {switch: lan, endpoints: ["a:eth0", "b:eth0", "c:eth0"], mtu: 9000}
+//	  - switch: core
+//	    endpoints:
+//	      - {end: "web:eth0", vlan: 10, impair: {delay: 5ms}}
+//	      - {end: lan, trunk: [10, 20]}
+//
+// An end is an interface or another switch. The packets of vlan have no tag
+// there, those of trunk's VLANs have one; once a port of a switch has VLANs, the
+// others are in VLAN 1. Between two switches both ports have the same VLANs, and
+// no ring of switches may be closed. Impairments stand with an end, or for all
+// ends alike with the switch.
+//
 // # Impairments
 //
 // What happens to a link's packets is written in the words of package
@@ -91,6 +110,7 @@
 //	lab, file, ok, error, seed
 //	mistakes, warnings  [{file, line, column, message}]
 //	nodes               [{name, kind, forward, interfaces: [{name, addresses}], forwarded, drops: {REASON: N}}]
+//	switches            [{name, ports: [{name, end, vlan, trunk}], forwarded, flooded, stations, drops}]
 //	links               [{ends, mtu, impair, packets, drops: {REASON: N}, capture: {file, packets, lost}}]
 //	commands            [{node, command, seconds, ok, error}]
 //	expectations        [{line, from, expect, tried, ok, detail, seconds}]
@@ -113,15 +133,15 @@
 // machine's port, a TAP device or a packet socket, as the driver of the host's
 // adapter. Between two machines it is a patch of two ports. In each case there
 // is one adapter per link that sees all its packets: it has the link's counters,
-// its capture, and the filter that impairs both directions.
+// its capture, and the filter that impairs both directions. A switch is a bridge
+// (package link/bridge), of which each port is at the end of such a link.
 //
 // [Net.Run] runs the lists of commands, each node's in a goroutine. A service
 // that ends by itself ends the lab, for it was to go on.
 //
 // # Limits
 //
-// Links join exactly two interfaces. There are no firewalls and events in the
-// file yet. Real programs run on machines only. The same seed loses the same
+// There are no firewalls and events in the file. Real programs run on machines only. The same seed loses the same
 // packets of a link in a row; which packets these are depends on when programs
 // send, for a lab is in real time.
 package lab

@@ -21,6 +21,8 @@ type Document struct {
 	Seed  uint64         `json:"seed,omitempty"`
 	Nodes []DocumentNode `json:"nodes"`
 	Links []DocumentLink `json:"links"`
+	// Switches have links too, one for each port.
+	Switches []DocumentSwitch `json:"switches,omitempty"`
 	// Commands are those of the run lists that have ended.
 	Commands []DocumentCommand `json:"commands"`
 	// Expectations have an ok once they have been tried.
@@ -62,6 +64,24 @@ type DocumentLink struct {
 	// and impairments. If it is a host's, the host counts them too.
 	Drops   map[string]uint64 `json:"drops"`
 	Capture *DocumentCapture  `json:"capture,omitempty"`
+}
+
+// DocumentSwitch is a switch.
+type DocumentSwitch struct {
+	Name      string            `json:"name"`
+	Ports     []DocumentPort    `json:"ports"`
+	Forwarded uint64            `json:"forwarded"` // frames for a known station
+	Flooded   uint64            `json:"flooded"`   // frames for all
+	Stations  int               `json:"stations"`  // that are known
+	Drops     map[string]uint64 `json:"drops"`     // frames, by reason
+}
+
+// DocumentPort is a switch's port.
+type DocumentPort struct {
+	Name  string   `json:"name"`
+	End   string   `json:"end"`             // node:interface at the other end of its link
+	VLAN  uint16   `json:"vlan,omitempty"`  // of frames without a tag
+	Trunk []uint16 `json:"trunk,omitempty"` // VLANs of frames with a tag
 }
 
 // DocumentCapture is a link's capture.
@@ -130,6 +150,9 @@ func (s *Spec) document(sum *Summary, err error) *Document {
 	for _, l := range s.Links {
 		d.Links = append(d.Links, documentLink(l, sum))
 	}
+	for _, w := range s.Switches {
+		d.Switches = append(d.Switches, documentSwitch(w, sum))
+	}
 	for _, r := range sum.Results {
 		c := DocumentCommand{Node: r.Node, Command: r.Command, Seconds: r.Took.Seconds(), OK: r.Err == nil}
 		if r.Err != nil {
@@ -176,6 +199,24 @@ func documentLink(l *Link, sum *Summary) DocumentLink {
 		d.Packets, d.Drops = s.Packets, byReason(&s.Drops)
 		if s.File != "" {
 			d.Capture = &DocumentCapture{s.File, s.Capture.Written, s.Capture.Dropped}
+		}
+	}
+	return d
+}
+
+func documentSwitch(w *Switch, sum *Summary) DocumentSwitch {
+	d := DocumentSwitch{Name: w.Name, Drops: map[string]uint64{}}
+	for _, i := range w.Interfaces {
+		p := DocumentPort{Name: i.Name, End: i.Link.Peer(i).String()}
+		if w.VLANs {
+			c := i.portConfig()
+			p.VLAN, p.Trunk = c.PVID, c.Tagged
+		}
+		d.Ports = append(d.Ports, p)
+	}
+	for i := range sum.Switches {
+		if s := &sum.Switches[i]; s.Switch == w {
+			d.Forwarded, d.Flooded, d.Stations, d.Drops = s.Forwarded, s.Flooded, s.Stations, byReason(&s.Drops)
 		}
 	}
 	return d

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -48,7 +49,14 @@ func (d *diagnostics) readLab(s *Spec, root *tree) {
 	case links.shape != list:
 		d.errorf(links.Pos, `links is %v; write a list: - {endpoints: ["a:eth0", "b:eth0"]}`, links.shape)
 	default:
+		d.findSwitches(s, links)
+		next := 0
 		for _, t := range links.items {
+			if slices.ContainsFunc(t.entries, func(e entry) bool { return e.key == "switch" }) {
+				d.readSwitch(s, s.Switches[next], t)
+				next++
+				continue
+			}
 			d.readLink(s, t)
 		}
 	}
@@ -74,6 +82,7 @@ func (d *diagnostics) readNodes(s *Spec, nodes *tree) {
 			d.readNode(s, n, e.value)
 		}
 		s.Nodes = append(s.Nodes, n)
+		s.byName[n.Name] = n
 	}
 }
 
@@ -130,14 +139,17 @@ func (d *diagnostics) readNode(s *Spec, n *Node, t *tree) {
 
 func (d *diagnostics) readKind(n *Node, t *tree) {
 	word, ok := d.word(t, "host or machine")
-	for k, name := range kindNames {
-		if ok && word == name {
-			n.Kind = Kind(k)
+	for _, k := range []Kind{Host, Machine} {
+		if ok && word == k.String() {
+			n.Kind = k
 			return
 		}
 	}
 	n.broken = true
-	if ok {
+	switch {
+	case ok && word == kindSwitch.String():
+		d.errorf(t.Pos, "a switch stands under links; write links: [{switch: %s, endpoints: [\"NODE:INTERFACE\", …]}]", n.Name)
+	case ok:
 		d.errorf(t.Pos, "there is no kind %q; write host (a towpath host) or machine (a real kernel, for real programs)", word)
 	}
 }
@@ -339,6 +351,10 @@ func (d *diagnostics) readLink(s *Spec, t *tree) {
 		if ends != nil {
 			at = ends.Pos
 		}
+		if ends != nil && len(ends.items) > 2 {
+			d.errorf(at, "a link has two endpoints, and these are %d; write switch: NAME before them to join them all", len(ends.items))
+			return
+		}
 		d.errorf(at, `a link has two endpoints; write endpoints: ["a:eth0", "b:eth0"]`)
 		return
 	}
@@ -354,10 +370,7 @@ func (d *diagnostics) readLink(s *Spec, t *tree) {
 		return
 	}
 	for i, end := range l.Ends {
-		if end.Link != nil {
-			d.errorf(ends.items[i].Pos, "interface %s is on the link of line %d already; write another interface", end, end.Link.Line)
-			ok = false
-		}
+		ok = d.freeEnd(end, ends.items[i].Pos) && ok
 	}
 	if !ok {
 		return
@@ -369,6 +382,14 @@ func (d *diagnostics) readLink(s *Spec, t *tree) {
 	}
 	d.linkMTU(l)
 	d.checkLink(l)
+}
+
+// freeEnd makes sure that an interface is on no link yet.
+func (d *diagnostics) freeEnd(i *Interface, at Pos) bool {
+	if i.Link != nil {
+		d.errorf(at, "interface %s is on the link of line %d already; write another interface", i, i.Link.Line)
+	}
+	return i.Link == nil
 }
 
 // linkMTU finds a link's MTU, which the link and both its ends may say and must
@@ -403,6 +424,10 @@ func (d *diagnostics) endpoint(s *Spec, t *tree) *Interface {
 	}
 	n := s.Node(name)
 	if n == nil {
+		if s.switchOf(name) != nil {
+			d.errorf(t.Pos, "%s is a switch, whose ends stand with it; write the other interface among endpoints of switch: %s", name, name)
+			return nil
+		}
 		d.errorf(t.Pos, "there is no node %q; %s", name, suggest(name, s.nodeNames()))
 		return nil
 	}

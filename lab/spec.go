@@ -8,9 +8,11 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/towpath/towpath/link/bridge"
 	"github.com/towpath/towpath/link/netem"
 	"github.com/towpath/towpath/service"
 	"github.com/towpath/towpath/tool"
+	"github.com/towpath/towpath/wire"
 )
 
 // A Spec is a lab file that has been read and found right.
@@ -19,10 +21,13 @@ type Spec struct {
 	Dir      string // that relative paths in the file begin at
 	Name     string
 	Nodes    []*Node // in the order of the file
-	Links    []*Link
+	Switches []*Switch
+	Links    []*Link // of a switch, one for each of its ends
 	Expect   []*Expectation
 	Seed     uint64 // of what is random; 0: not said
 	Warnings Errors // what is allowed but probably not meant
+
+	byName map[string]*Node
 }
 
 // Kind says who is a node.
@@ -33,9 +38,11 @@ const (
 	Host Kind = iota
 	// Machine is a real kernel's network in namespaces of its own.
 	Machine
+
+	kindSwitch // of a [Switch]
 )
 
-var kindNames = []string{Host: "host", Machine: "machine"}
+var kindNames = []string{Host: "host", Machine: "machine", kindSwitch: "switch"}
 
 // String is the kind in the file's words.
 func (k Kind) String() string { return kindNames[k] }
@@ -63,6 +70,9 @@ type Interface struct {
 	Addresses []Address
 	Link      *Link
 
+	sw    *Switch // that it is a port of; nil: none
+	vlans bridge.PortConfig
+	mac   wire.MAC
 	mtu   int // 0: not said
 	mtuAt Pos
 }
@@ -100,7 +110,8 @@ type Command struct {
 	start service.Start
 }
 
-// A Link joins two interfaces.
+// A Link joins two interfaces, of which the second may be a switch's port, or
+// both.
 type Link struct {
 	Pos
 	Ends [2]*Interface
@@ -123,13 +134,24 @@ func (l *Link) Peer(i *Interface) *Interface {
 }
 
 // Node finds a node by name; nil if there is none.
-func (s *Spec) Node(name string) *Node {
-	for _, n := range s.Nodes {
-		if n.Name == name {
-			return n
+func (s *Spec) Node(name string) *Node { return s.byName[name] }
+
+// setMACs gives interfaces their station addresses, the same every time, so that
+// captures of one lab are alike.
+func (s *Spec) setMACs() {
+	k := 0
+	set := func(n *Node) {
+		for j, i := range n.Interfaces {
+			i.mac = wire.MAC{2, 0, byte(k >> 8), byte(k + 1), byte(j >> 8), byte(j)}
 		}
+		k++
 	}
-	return nil
+	for _, n := range s.Nodes {
+		set(n)
+	}
+	for _, w := range s.Switches {
+		set(w.Node)
+	}
 }
 
 func (s *Spec) nodeNames() []string {
@@ -207,11 +229,12 @@ func Parse(file string, text []byte) (*Spec, error) {
 	if abs, err := filepath.Abs(dir); err == nil {
 		dir = abs
 	}
-	s := &Spec{File: file, Dir: dir}
+	s := &Spec{File: file, Dir: dir, byName: map[string]*Node{}}
 	root := d.parseYAML(text)
 	if root != nil && len(d.errors) == 0 {
 		d.readLab(s, root)
 		d.check(s)
+		s.setMACs()
 	}
 	if len(d.errors) > 0 {
 		d.errors.sort()

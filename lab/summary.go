@@ -17,6 +17,7 @@ type Summary struct {
 	Outcomes []Outcome
 	Links    []LinkSummary
 	Nodes    []NodeSummary
+	Switches []SwitchSummary
 }
 
 // LinkSummary counts the packets of a link.
@@ -67,6 +68,7 @@ func (n *Net) count() (s Summary) {
 			s.Nodes = append(s.Nodes, NodeSummary{node, h.Stats().Forwarded, h.Drops()})
 		}
 	}
+	s.Switches = n.countSwitches()
 	return s
 }
 
@@ -90,13 +92,16 @@ func (s *Spec) Describe(w io.Writer) {
 		}
 		fmt.Fprintf(t, "  %s\t%s\t%s\n", n.Name, kind, strings.Join(has, ", "))
 	}
+	for _, w := range s.Switches {
+		fmt.Fprintf(t, "  %s\tswitch\t%s\n", w.Name, plural(len(w.Interfaces), "port"))
+	}
 	t.Flush()
 	for _, l := range s.Links {
 		mtu := ""
 		if l.MTU != mtuDefault {
 			mtu = fmt.Sprintf(", MTU %d", l.MTU)
 		}
-		mtu += l.impairText()
+		mtu += l.vlanText() + l.impairText()
 		fmt.Fprintf(w, "  %v%s\n", l, mtu)
 	}
 	for _, e := range s.Expect {
@@ -137,6 +142,13 @@ func (s *Summary) Print(w io.Writer) {
 	}
 	if len(s.Nodes) == 0 {
 		fmt.Fprintln(t, "  none")
+	}
+	if len(s.Switches) > 0 {
+		fmt.Fprintln(t, "switches")
+	}
+	for _, w := range s.Switches {
+		fmt.Fprintf(t, "  %s\tforwarded %d, flooded %d, knows %s\tdropped %s\n",
+			w.Switch.Name, w.Forwarded, w.Flooded, plural(w.Stations, "station"), drops(&w.Drops))
 	}
 	t.Flush()
 }

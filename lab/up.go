@@ -14,6 +14,7 @@ import (
 	"github.com/towpath/towpath/ip/route"
 	"github.com/towpath/towpath/lab/machine"
 	"github.com/towpath/towpath/link"
+	"github.com/towpath/towpath/link/bridge"
 	"github.com/towpath/towpath/link/cable"
 	"github.com/towpath/towpath/link/netem"
 	"github.com/towpath/towpath/run"
@@ -47,6 +48,7 @@ type Net struct {
 	hosts    map[string]*host.Host
 	machines map[string]*machine.Machine
 	wires    []*wired
+	switches map[string]*bridge.Bridge
 	adapters []*link.Adapter // of patches, which no host closes
 	services []service.Running
 
@@ -84,6 +86,7 @@ func Up(ctx context.Context, s *Spec, o Options) (*Net, error) {
 		output:   newOutput(o.Output, s),
 		hosts:    map[string]*host.Host{},
 		machines: map[string]*machine.Machine{},
+		switches: map[string]*bridge.Bridge{},
 		failed:   make(chan error, 1),
 	}
 	if err := s.checkSystem(); err != nil {
@@ -116,6 +119,7 @@ func (n *Net) up(ctx context.Context, o Options) error {
 		}
 		n.machines[node.Name] = m
 	}
+	n.startSwitches()
 	for _, l := range n.spec.Links {
 		step("link " + l.String())
 		if err := n.connect(l); err != nil {
@@ -235,26 +239,13 @@ func (n *Net) Host(name string) *host.Host { return n.hosts[name] }
 // Machine finds a machine of the lab; nil if there is none of that name.
 func (n *Net) Machine(name string) *machine.Machine { return n.machines[name] }
 
-// mac is the station address of a node's interface, the same every time, so
-// that captures of one lab are alike.
-func (n *Net) mac(i *Interface) wire.MAC {
-	for k, node := range n.spec.Nodes {
-		for j, x := range node.Interfaces {
-			if x == i {
-				return wire.MAC{2, 0, byte(k >> 8), byte(k + 1), byte(j >> 8), byte(j)}
-			}
-		}
-	}
-	panic("lab: interface of no node")
-}
-
 func (n *Net) machineConfig(node *Node) machine.Config {
 	c := machine.Config{
 		Name: node.Name, Hostname: node.Name,
 		Hosts: n.spec.names(node), Forward: node.Forward,
 	}
 	for _, i := range node.Interfaces {
-		x := machine.Interface{Name: i.Name, MAC: n.mac(i), PortMAC: n.mac(i.Link.Peer(i)), MTU: i.Link.MTU}
+		x := machine.Interface{Name: i.Name, MAC: i.mac, PortMAC: i.Link.Peer(i).mac, MTU: i.Link.MTU}
 		for _, a := range i.Addresses {
 			x.Addresses = append(x.Addresses, a.Prefix)
 		}
@@ -276,33 +267,41 @@ func (n *Net) port(i *Interface) link.Miniport {
 	panic("lab: interface of another node")
 }
 
-// connect makes a link: between hosts a cable; between a host and a machine
-// the machine's port, as the driver of the host's adapter; between machines a
-// patch of two ports.
+// connect makes a link: between hosts and switches a cable; between one of them
+// and a machine the machine's port, as the driver of the other's adapter;
+// between machines a patch of two ports.
 func (n *Net) connect(l *Link) error {
 	a, b := l.Ends[0], l.Ends[1]
 	w := &wired{link: l}
 	var err error
-	switch ah, bh := n.hosts[a.Node.Name], n.hosts[b.Node.Name]; {
-	case ah != nil && bh != nil:
-		pa, pb := cable.New(cable.Config{MTU: l.MTU, MAC: [2]wire.MAC{n.mac(a), n.mac(b)}})
-		if w.adapter, err = ah.AddAdapter(a.Name, pa); err == nil {
-			_, err = bh.AddAdapter(b.Name, pb)
-		}
-	case ah != nil:
-		w.adapter, err = ah.AddAdapter(a.Name, n.port(b))
-	case bh != nil:
-		w.from = 1
-		w.adapter, err = bh.AddAdapter(b.Name, n.port(a))
-	default:
+	switch am, bm := a.Node.Kind == Machine, b.Node.Kind == Machine; {
+	case am && bm:
 		// What is sent to b comes from a.
 		w.adapter, err = n.patch(l)
+	case bm:
+		w.adapter, err = n.plug(a, n.port(b))
+	case am:
+		w.from = 1
+		w.adapter, err = n.plug(b, n.port(a))
+	default:
+		pa, pb := cable.New(cable.Config{MTU: l.MTU, MAC: [2]wire.MAC{a.mac, b.mac}})
+		if w.adapter, err = n.plug(a, pa); err == nil {
+			_, err = n.plug(b, pb)
+		}
 	}
 	if err != nil {
 		return err
 	}
 	n.wires = append(n.wires, w)
 	return n.impair(w)
+}
+
+// plug makes a driver an adapter of a host or a switch.
+func (n *Net) plug(i *Interface, m link.Miniport) (*link.Adapter, error) {
+	if i.sw != nil {
+		return n.addPort(i, m)
+	}
+	return n.hosts[i.Node.Name].AddAdapter(i.Name, m)
 }
 
 // patch joins the ports of two machines and returns the adapter over the second
@@ -375,6 +374,9 @@ func (n *Net) Close(ctx context.Context) error {
 	}
 	for _, m := range n.machines {
 		errs = append(errs, m.Close(ctx))
+	}
+	for _, b := range n.switches {
+		errs = append(errs, b.Close())
 	}
 	for _, a := range n.adapters {
 		errs = append(errs, a.Close())

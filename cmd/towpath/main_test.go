@@ -1,7 +1,10 @@
 package main
 
 import (
+	"bytes"
 	"os/exec"
+	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -19,6 +22,28 @@ func TestMain(m *testing.M) {
 // TestScripts runs the scripts in testdata.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{Dir: "testdata"})
+}
+
+// TestExamples tries the expectations of the examples in which all nodes are
+// hosts.
+func TestExamples(t *testing.T) {
+	files, err := filepath.Glob("../../examples/*.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		spec, err := lab.Load(file)
+		if err != nil || len(spec.Expect) == 0 || slices.ContainsFunc(spec.Nodes, func(n *lab.Node) bool { return n.Kind == lab.Machine }) {
+			continue // other tests say what is wrong with it, or need what it needs
+		}
+		t.Run(spec.Name, func(t *testing.T) {
+			t.Parallel()
+			var out, errs bytes.Buffer
+			if code := execute(t.Context(), []string{"lab", "test", file}, &out, &errs); code != 0 {
+				t.Errorf("exit status %d\n%s%s", code, out.String(), errs.String())
+			}
+		})
+	}
 }
 
 // TestMachineScripts runs those that need machines and real programs.
