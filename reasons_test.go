@@ -155,6 +155,11 @@ ReasonUDPClosed        host:TestDropClosed
 ReasonRawChecksum      host:TestRawDrops
 ReasonRawQueueFull     host:TestRawDrops
 ReasonRawMemory        host:TestRawDrops
+ReasonRawFilter        host:TestSocketFilter
+ReasonUDPFilter        host:TestSocketFilter
+ReasonPacketQueueFull  host:TestPacketDrops
+ReasonPacketMemory     host:TestPacketDrops
+ReasonPacketClosed     host:TestPacketDrops
 ReasonTCPMalformed     host:TestDropReasons
 ReasonTCPChecksum      host:TestDropReasons
 ReasonTCPNoSocket      host:TestDropReasons

@@ -114,7 +114,7 @@ type datagram struct {
 
 func datagramOf(p *packet.Packet) datagram {
 	var port uint16
-	if p.Proto == wire.ProtoUDP {
+	if p.Proto == wire.ProtoUDP && p.Data > p.Transport { // raw sockets read from before it
 		port = wire.UDP(p.From(p.Transport)).SrcPort()
 	}
 	return datagram{

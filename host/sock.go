@@ -37,6 +37,7 @@ type Socket struct {
 	conn               *tcpSocket
 	listen             *tcpListener
 	udp                *udpSocket
+	pkt                *packetSocket
 	rdClosed, wrClosed bool // shut down while there was no connection
 	err                syscall.Errno
 	closed             bool
@@ -112,8 +113,12 @@ const (
 
 // Socket makes a socket of a family, AFInet or AFInet6, a type and an IP
 // protocol; 0 is the type's usual one. Datagram sockets of ICMP and ICMPv6 are
-// ping sockets; raw sockets have no usual protocol.
+// ping sockets; raw sockets have no usual protocol. With the family AFPacket it
+// makes a packet socket, of which the protocol is an EtherType.
 func (h *Host) Socket(family int, t SockType, proto int) (*Socket, syscall.Errno) {
+	if family == AFPacket {
+		return h.packetSocket(t, proto)
+	}
 	if family != AFInet && family != AFInet6 {
 		return nil, syscall.EAFNOSUPPORT
 	}
@@ -121,7 +126,7 @@ func (h *Host) Socket(family int, t SockType, proto int) (*Socket, syscall.Errno
 		return nil, syscall.EINVAL
 	}
 	s := &Socket{ln: &h.lane, six: family == AFInet6, typ: t, proto: wire.Proto(proto)}
-	s.opt.Linger, s.opt.RcvLowat = -1, 1
+	s.opt.Linger, s.opt.RcvLowat, s.opt.ChecksumAt = -1, 1, noChecksum
 	set := &h.conf.Load().set
 	s.opt.KeepIdle, s.opt.KeepIntv = time.Duration(set.TCPKeepIdle)*time.Second, time.Duration(set.TCPKeepInterval)*time.Second
 	s.opt.KeepCount, s.opt.V6Only = set.TCPKeepProbes, s.six && set.BindV6Only
@@ -168,7 +173,10 @@ func (s *Socket) stream() bool { return s.typ == SockStream }
 
 // Family is AFInet or AFInet6.
 func (s *Socket) Family() int {
-	if s.six {
+	switch {
+	case s.pkt != nil:
+		return AFPacket
+	case s.six:
 		return AFInet6
 	}
 	return AFInet
@@ -268,6 +276,9 @@ func (s *Socket) any() netip.Addr {
 // unspecified one, and the last port it had (getsockname).
 func (s *Socket) LocalName() (a netip.AddrPort, e syscall.Errno) {
 	e = s.hold(func(*lane) syscall.Errno {
+		if s.pkt != nil {
+			return syscall.EOPNOTSUPP
+		}
 		if a = s.name; s.udp != nil {
 			a = s.udp.local
 		}
@@ -280,6 +291,8 @@ func (s *Socket) LocalName() (a netip.AddrPort, e syscall.Errno) {
 func (s *Socket) PeerName() (a netip.AddrPort, e syscall.Errno) {
 	e = s.hold(func(*lane) syscall.Errno {
 		switch {
+		case s.pkt != nil:
+			return syscall.EOPNOTSUPP
 		case s.udp != nil && s.udp.remote.IsValid():
 			if a = s.udp.remote; s.typ == SockRaw && a.Port() == 0 {
 				return syscall.ENOTCONN // as Linux, which looks at the port
@@ -297,6 +310,9 @@ func (s *Socket) PeerName() (a netip.AddrPort, e syscall.Errno) {
 // Bind gives the socket a local address; a zero port means an ephemeral one.
 func (s *Socket) Bind(a netip.AddrPort) syscall.Errno {
 	return s.hold(func(ln *lane) syscall.Errno {
+		if s.pkt != nil {
+			return syscall.EINVAL
+		}
 		ip, e := s.family(a.Addr())
 		if e != 0 {
 			if e == syscall.ENETUNREACH {
@@ -475,7 +491,10 @@ func (s *Socket) Accept() (c *Socket, e syscall.Errno) {
 // it is done.
 func (s *Socket) Connect(a netip.AddrPort) syscall.Errno {
 	return s.hold(func(ln *lane) syscall.Errno {
-		if s.udp != nil {
+		switch {
+		case s.pkt != nil:
+			return syscall.EOPNOTSUPP
+		case s.udp != nil:
 			return s.connectDatagram(ln, a)
 		}
 		_, e := s.connect(ln, a, nil)
@@ -549,7 +568,10 @@ func (s *Socket) connect(ln *lane, a netip.AddrPort, data *[]byte) (n int, e sys
 // away (connect with AF_UNSPEC).
 func (s *Socket) Disconnect() syscall.Errno {
 	return s.hold(func(ln *lane) syscall.Errno {
-		if s.udp != nil {
+		switch {
+		case s.pkt != nil:
+			return syscall.EOPNOTSUPP
+		case s.udp != nil:
 			s.udp.disconnect(ln, s.lockPort)
 			return 0
 		}
@@ -608,6 +630,8 @@ func (s *Socket) takeError() syscall.Errno {
 		return e
 	}
 	switch {
+	case s.pkt != nil:
+		return s.pkt.takeError()
 	case s.udp != nil:
 		return s.udp.takeError()
 	case s.conn != nil && s.conn.conn.State() == tcp.StateClosed:
@@ -631,6 +655,8 @@ func (s *Socket) hasError() bool {
 	switch {
 	case s.err != 0:
 		return true
+	case s.pkt != nil:
+		return s.pkt.err != 0
 	case s.udp != nil:
 		return s.udp.hasError()
 	case s.conn != nil:
@@ -659,6 +685,8 @@ func (s *Socket) ready(ln *lane) (ev socket.Events) {
 		ev |= socket.EventErr
 	}
 	switch c := s.conn; {
+	case s.pkt != nil:
+		return ev | s.pkt.ready()
 	case s.udp != nil:
 		return ev | s.udp.ready()
 	case c == nil:
@@ -815,7 +843,10 @@ func (s *Socket) consume(ln *lane, c *tcpSocket, b []byte, flags int) int {
 // Send sends b, as much of it as there is room for, to the peer, or a datagram
 // to another address if to is valid.
 func (s *Socket) Send(b []byte, flags int, to netip.AddrPort, info *PacketInfo) (n int, e syscall.Errno) {
-	if !s.stream() {
+	switch {
+	case s.pkt != nil:
+		return 0, s.SendFrame(b, nil)
+	case !s.stream():
 		return s.sendDatagram(b, to, info)
 	}
 	e = s.hold(func(ln *lane) (e syscall.Errno) {
@@ -885,7 +916,11 @@ func (s *Socket) QuickAck(on bool) syscall.Errno {
 // Recv reads up to len(b) bytes of a stream, or a datagram, of which what does
 // not fit is lost. Of a datagram n is its whole length, and info tells of it.
 func (s *Socket) Recv(b []byte, flags int) (n int, info PacketInfo, e syscall.Errno) {
-	if !s.stream() {
+	switch {
+	case s.pkt != nil:
+		n, _, e = s.RecvFrame(b, flags)
+		return n, info, e
+	case !s.stream():
 		return s.recvDatagram(b, flags)
 	}
 	e = s.hold(func(ln *lane) (e syscall.Errno) {
@@ -908,7 +943,10 @@ func (s *Socket) Shutdown(how int) syscall.Errno {
 		if how < ShutRd || how > ShutRdWr {
 			return syscall.EINVAL
 		}
-		if s.udp != nil {
+		switch {
+		case s.pkt != nil:
+			return syscall.EOPNOTSUPP
+		case s.udp != nil:
 			return s.udp.shutdown(ln, how)
 		}
 		c := s.conn
@@ -953,10 +991,14 @@ func (s *Socket) Shutdown(how int) syscall.Errno {
 // Close ends the socket. What has been written is still sent; unread bytes, or
 // a linger of 0, reset the connection.
 func (s *Socket) Close() syscall.Errno {
-	return s.hold(func(ln *lane) syscall.Errno {
+	e := s.hold(func(ln *lane) syscall.Errno {
 		s.closeLocked(ln)
 		return 0
 	})
+	if s.pkt != nil && e == 0 {
+		s.ln.host.tapAdapters()
+	}
+	return e
 }
 
 // Lingering reports whether a closed socket's connection still has bytes to
@@ -974,8 +1016,12 @@ func (s *Socket) closeLocked(ln *lane) {
 	}
 	s.closed = true
 	delete(ln.sockets, s)
-	if s.udp != nil {
-		s.udp.closeLocked(ln)
+	if s.pkt != nil || s.udp != nil {
+		if s.pkt != nil {
+			s.pkt.closeLocked(ln)
+		} else {
+			s.udp.closeLocked(ln)
+		}
 		s.tell(socket.EventHup)
 		return
 	}
@@ -1012,6 +1058,10 @@ func (s *Socket) Queued() (unread, unsent, unacked int, e syscall.Errno) {
 		switch {
 		case s.listen != nil:
 			return syscall.EINVAL
+		case s.pkt != nil:
+			if len(s.pkt.queue) > 0 {
+				unread = s.pkt.queue[0].p.Len()
+			}
 		case s.udp != nil:
 			unread = s.udp.firstLen()
 		case s.conn != nil:
@@ -1088,6 +1138,9 @@ func (s *Socket) apply(ln *lane, was *sockOptions) {
 	}
 	if s.listen != nil {
 		s.listen.fast.max = o.FastOpen
+	}
+	if s.pkt != nil && o.RcvBuf != was.RcvBuf && o.RcvBuf > 0 {
+		s.pkt.limit = o.RcvBuf
 	}
 	if u := s.udp; u != nil {
 		u.binding.reuseAddr, u.binding.reusePort = o.ReuseAddr, o.ReusePort

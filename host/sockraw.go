@@ -100,6 +100,10 @@ func (ln *lane) rawIn(p *packet.Packet) (heard bool) {
 		if p.Dst.Is4() {
 			c.Push(int(p.Transport - p.Net))
 		}
+		if s.filter != nil && s.filtered(ln, c) {
+			ln.drop(c, packet.ReasonRawFilter)
+			continue
+		}
 		c.Data = c.Start()
 		switch s.enqueue(ln, c) {
 		case queueFull:

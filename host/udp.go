@@ -101,6 +101,7 @@ type udpSocket struct {
 	face    *Socket     // who watches, if anybody
 	wild    netip.Addr  // of a Socket: the address it was bound to
 	raw     *raw        // of a raw socket; nil otherwise
+	filter  PacketFilter
 
 	way dst // guarded by lane.mu: the way to wayTo
 	to  netip.Addr
@@ -124,6 +125,10 @@ const spentMax = 64
 
 // deliver queues a datagram for the reader.
 func (s *udpSocket) deliver(ln *lane, p *packet.Packet) {
+	if s.filter != nil && s.filtered(ln, p) {
+		ln.drop(p, packet.ReasonUDPFilter)
+		return
+	}
 	switch s.enqueue(ln, p) {
 	case queueFull:
 		ln.drop(p, packet.ReasonUDPQueueFull)

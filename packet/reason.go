@@ -151,11 +151,16 @@ const (
 	ReasonUDPQueueFull  // socket's receive buffer full
 	ReasonUDPMemory     // host's memory budget used up
 	ReasonUDPClosed     // in the queue when its socket was closed
+	ReasonUDPFilter     // not wanted by the socket's filter
 
 	// Raw and packet sockets: of each packet they get copies.
-	ReasonRawChecksum  // copy for a raw socket that wants checksums right
-	ReasonRawQueueFull // raw socket's receive buffer full
-	ReasonRawMemory    // raw socket's copy beyond the host's memory budget
+	ReasonRawChecksum     // copy for a raw socket that wants checksums right
+	ReasonRawQueueFull    // raw socket's receive buffer full
+	ReasonRawMemory       // raw socket's copy beyond the host's memory budget
+	ReasonRawFilter       // copy not wanted by the raw socket's filter
+	ReasonPacketQueueFull // packet socket's receive buffer full
+	ReasonPacketMemory    // packet socket's copy beyond the host's memory budget
+	ReasonPacketClosed    // in a packet socket's queue when it was closed
 
 	// TCP.
 	ReasonTCPMalformed        // header shorter or longer than can be
@@ -341,9 +346,14 @@ var reasonText = [ReasonCount]string{
 	ReasonUDPQueueFull:        "udp receive buffer full",
 	ReasonUDPMemory:           "udp beyond host memory",
 	ReasonUDPClosed:           "udp socket closed",
+	ReasonUDPFilter:           "udp socket filter",
 	ReasonRawChecksum:         "raw socket checksum wrong",
 	ReasonRawQueueFull:        "raw socket receive buffer full",
 	ReasonRawMemory:           "raw socket beyond host memory",
+	ReasonRawFilter:           "raw socket filter",
+	ReasonPacketQueueFull:     "packet socket receive buffer full",
+	ReasonPacketMemory:        "packet socket beyond host memory",
+	ReasonPacketClosed:        "packet socket closed",
 	ReasonTCPMalformed:        "tcp malformed",
 	ReasonTCPChecksum:         "tcp checksum wrong",
 	ReasonTCPNoSocket:         "tcp port closed",

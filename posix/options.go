@@ -164,6 +164,11 @@ func (p *Process) SetSockOpt(fd, level, name int, data []byte) syscall.Errno {
 	if level == IPPROTO_IPV6 && f.sock.Family() != AF_INET6 {
 		return syscall.ENOPROTOOPT
 	}
+	if packet := f.sock.Family() == AF_PACKET; level == SOL_PACKET && packet {
+		return f.setPacket(name, data)
+	} else if packet && level != SOL_SOCKET {
+		return syscall.ENOPROTOOPT
+	}
 	switch n {
 	case optName{SOL_SOCKET, SO_LINGER}:
 		if len(data) < 8 {
@@ -209,6 +214,8 @@ func (p *Process) SetSockOpt(fd, level, name int, data []byte) syscall.Errno {
 			rate = 0 // no bound
 		}
 		return f.set(func(o *host.SocketOptions) { o.MaxPacingRate = rate })
+	case optName{SOL_SOCKET, SO_ATTACH_FILTER}:
+		return p.attach(fd, data)
 	case optName{IPPROTO_TCP, TCP_CONGESTION}:
 		cc := string(data)
 		for i, c := range data {
@@ -232,6 +239,8 @@ func (p *Process) SetSockOpt(fd, level, name int, data []byte) syscall.Errno {
 	case optName{SOL_SOCKET, SO_TYPE}, optName{SOL_SOCKET, SO_ERROR}, optName{SOL_SOCKET, SO_PROTOCOL}, optName{SOL_SOCKET, SO_DOMAIN},
 		optName{SOL_SOCKET, SO_ACCEPTCONN}, optName{SOL_SOCKET, SO_SNDLOWAT}, optName{IPPROTO_TCP, TCP_INFO}:
 		return syscall.ENOPROTOOPT
+	case optName{SOL_SOCKET, SO_DETACH_FILTER}:
+		return f.sock.SetFilter(nil)
 	case optName{SOL_SOCKET, SO_REUSEADDR}:
 		return f.set(func(o *host.SocketOptions) { o.ReuseAddr = v != 0 })
 	case optName{SOL_SOCKET, SO_REUSEPORT}:
@@ -346,15 +355,12 @@ func (p *Process) SetSockOpt(fd, level, name int, data []byte) syscall.Errno {
 		}
 		return f.set(func(o *host.SocketOptions) { o.V6Only = v != 0 })
 	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
 	if wanted[n] {
-		if f.recv == nil {
-			f.recv = make(map[optName]bool)
-		}
-		f.recv[n] = v != 0
+		f.want(n, v != 0)
 		return 0
 	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	if _, ok := kept[n]; ok {
 		if f.kept == nil {
 			f.kept = make(map[optName][]byte)
@@ -363,6 +369,16 @@ func (p *Process) SetSockOpt(fd, level, name int, data []byte) syscall.Errno {
 		return 0
 	}
 	return syscall.ENOPROTOOPT
+}
+
+// want notes whether a socket wants control messages.
+func (f *file) want(n optName, on bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.recv == nil {
+		f.recv = make(map[optName]bool)
+	}
+	f.recv[n] = on
 }
 
 // optInt is the value of an option that is an int; IP's may be a byte.
@@ -432,6 +448,11 @@ func (p *Process) getOption(f *file, n optName, size int) ([]byte, syscall.Errno
 	}
 	if b, e, ok := f.getRaw(n); ok {
 		return b, e
+	}
+	if packet := f.sock.Family() == AF_PACKET; n.level == SOL_PACKET && packet {
+		return f.getPacket(n.name)
+	} else if packet && n.level != SOL_SOCKET {
+		return nil, syscall.ENOPROTOOPT
 	}
 	o := f.sock.Options()
 	num := func(v int32) ([]byte, syscall.Errno) { return binary.LittleEndian.AppendUint32(nil, uint32(v)), 0 }
