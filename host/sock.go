@@ -74,6 +74,21 @@ type sockOptions struct {
 	NoMulticastLoop    bool
 	RecvErr, RecvErr6  bool // keep errors about datagrams (IP_RECVERR, IPV6_RECVERR)
 
+	// The way that packets take.
+	Device        int32       // the only adapter by which they leave and come, by index (SO_BINDTODEVICE); 0: any
+	Mark          uint32      // of what is sent, for rules (SO_MARK)
+	MulticastIf   int32       // adapter by which groups are reached (IP_MULTICAST_IF, IPV6_MULTICAST_IF); 0: by route
+	MulticastFrom netip.Addr  // source of what is sent to groups, if valid
+	MulticastTTL  uint8       // of datagrams to groups (IP_MULTICAST_TTL, IPV6_MULTICAST_HOPS)
+	MTUDiscover   MTUDiscover // of datagrams by IPv4 (IP_MTU_DISCOVER)
+	MTUDiscover6  MTUDiscover // by IPv6
+	NoPort        bool        // Bind to port 0 leaves the port to Connect (IP_BIND_ADDRESS_NO_PORT)
+
+	// Of UDP.
+	SegmentSize int  // bytes of the datagrams that a large one is sent as (UDP_SEGMENT); 0: one
+	Coalesce    bool // datagrams of a size from one peer are received together (UDP_GRO)
+	Timestamps  bool // the instant of arrival is kept (SO_TIMESTAMP)
+
 	// Of raw sockets.
 	HeaderIncluded bool      // what is sent begins with its IP header (IP_HDRINCL, IPV6_HDRINCL)
 	ChecksumAt     int       // IPv6: where a checksum is to be filled in and verified; negative: nowhere (IPV6_CHECKSUM)
@@ -93,6 +108,23 @@ type sockOptions struct {
 	FastOpenNoCookie bool
 	FastOpenKeys     []FastOpenKey // of a listener; none: the host's
 }
+
+// defaultOptions are those of a new socket.
+var defaultOptions = sockOptions{
+	Linger: -1, RcvLowat: 1, ChecksumAt: noChecksum, MulticastTTL: 1, MTUDiscover: MTUWant, MTUDiscover6: MTUWant,
+}
+
+// MTUDiscover says whether datagrams may be fragmented, by Linux's numbers.
+type MTUDiscover uint8
+
+const (
+	MTUDont      MTUDiscover = iota // fragmented here and by routers
+	MTUWant                         // fragmented here, if they must be
+	MTUDo                           // never; too large ones fail with EMSGSIZE
+	MTUProbe                        // never, and the path's MTU is not heeded, only the link's
+	MTUInterface                    // by routers, and not by what ICMP says
+	MTUOmit                         // here and by routers, and not by what ICMP says
+)
 
 // SockType is the type of a [Socket].
 type SockType int
@@ -126,7 +158,7 @@ func (h *Host) Socket(family int, t SockType, proto int) (*Socket, syscall.Errno
 		return nil, syscall.EINVAL
 	}
 	s := &Socket{ln: &h.lane, six: family == AFInet6, typ: t, proto: wire.Proto(proto)}
-	s.opt.Linger, s.opt.RcvLowat, s.opt.ChecksumAt = -1, 1, noChecksum
+	s.opt = defaultOptions
 	set := &h.conf.Load().set
 	s.opt.KeepIdle, s.opt.KeepIntv = time.Duration(set.TCPKeepIdle)*time.Second, time.Duration(set.TCPKeepInterval)*time.Second
 	s.opt.KeepCount, s.opt.V6Only = set.TCPKeepProbes, s.six && set.BindV6Only
@@ -334,7 +366,10 @@ func (s *Socket) Bind(a netip.AddrPort) syscall.Errno {
 			return syscall.EADDRNOTAVAIL
 		}
 		e = syscall.EADDRINUSE
-		if a.Port() == 0 || !ln.portInUse(s, ip, a.Port()) {
+		switch {
+		case a.Port() == 0 && s.opt.NoPort:
+			s.bind, s.name, e = binding{addr: ip}, netip.AddrPortFrom(ip, 0), 0
+		case a.Port() == 0 || !ln.portInUse(s, ip, a.Port()):
 			e = s.bindStream(ln, ip, a.Port())
 		}
 		if e != 0 {
@@ -354,12 +389,8 @@ func (s *Socket) live() bool { return s.listen != nil || s.conn != nil && !s.con
 // address and port that a stream socket wants, and they do not share it.
 func (ln *lane) portInUse(s *Socket, ip netip.Addr, port uint16) bool {
 	b := s.bindingTo(ip, port)
-	for _, e := range ln.tcp.buckets {
-		for ; e != nil; e = e.next {
-			f := &e.Tuple
-			if f.SrcPort != port || b.score(f.Src) == 0 || s.opt.ReuseAddr && e.shares {
-				continue
-			}
+	for e := ln.tcp.ports[port]; e != nil; e = e.nextPort {
+		if b.score(e.Tuple.Src, 0) > 0 && !(s.opt.ReuseAddr && e.shares) {
 			return true
 		}
 	}
@@ -368,7 +399,7 @@ func (ln *lane) portInUse(s *Socket, ip netip.Addr, port uint16) bool {
 
 // bindingTo is the binding that an address and a port make.
 func (s *Socket) bindingTo(ip netip.Addr, port uint16) binding {
-	b := binding{addr: ip, port: port, v4: ip.Is4(), v6: ip.Is6(), reuseAddr: s.opt.ReuseAddr, reusePort: s.opt.ReusePort}
+	b := binding{addr: ip, port: port, v4: ip.Is4(), v6: ip.Is6(), device: s.opt.Device, reuseAddr: s.opt.ReuseAddr, reusePort: s.opt.ReusePort}
 	if ip == netip.IPv6Unspecified() {
 		b.v4 = !s.opt.V6Only
 	}
@@ -1095,6 +1126,28 @@ func (s *Socket) Info() (i tcp.Info, e syscall.Errno) {
 	return i, e
 }
 
+// PathMTU is the largest packet, in bytes, that goes to the peer whole (IP_MTU);
+// without a peer it fails with ENOTCONN.
+func (s *Socket) PathMTU() (mtu int, e syscall.Errno) {
+	e = s.hold(func(ln *lane) syscall.Errno {
+		var d dst
+		switch {
+		case s.udp != nil && s.udp.remote.IsValid():
+			to := s.udp.remote.Addr()
+			if e := ln.routeFor(&d, to, s.udp.scope, s.udp.local.Addr(), &s.opt); e != 0 {
+				return e
+			}
+			mtu = ln.mtu(&d, to)
+		case s.conn != nil && s.conn.opened:
+			mtu = ln.mtu(&s.conn.way, s.conn.entry.Tuple.Dst)
+		default:
+			return syscall.ENOTCONN
+		}
+		return 0
+	})
+	return mtu, e
+}
+
 // Listening reports whether the socket is a listener (SO_ACCEPTCONN).
 func (s *Socket) Listening() bool {
 	s.ln.lock()
@@ -1134,7 +1187,10 @@ func (s *Socket) SetOptions(change func(o *SocketOptions) syscall.Errno) syscall
 func (s *Socket) apply(ln *lane, was *sockOptions) {
 	o := &s.opt
 	if s.bind.port != 0 {
-		s.bind.reuseAddr, s.bind.reusePort = o.ReuseAddr, o.ReusePort
+		s.bind.reuseAddr, s.bind.reusePort, s.bind.device = o.ReuseAddr, o.ReusePort, o.Device
+	}
+	if s.listen != nil {
+		s.listen.binding.device = o.Device
 	}
 	if s.listen != nil {
 		s.listen.fast.max = o.FastOpen
@@ -1143,7 +1199,10 @@ func (s *Socket) apply(ln *lane, was *sockOptions) {
 		s.pkt.limit = o.RcvBuf
 	}
 	if u := s.udp; u != nil {
-		u.binding.reuseAddr, u.binding.reusePort = o.ReuseAddr, o.ReusePort
+		u.binding.reuseAddr, u.binding.reusePort, u.binding.device = o.ReuseAddr, o.ReusePort, o.Device
+		if o.Device != was.Device || o.Mark != was.Mark || o.TOS != was.TOS || o.MulticastIf != was.MulticastIf || o.MulticastFrom != was.MulticastFrom {
+			u.way.conf = nil
+		}
 		u.bcast, u.noLoop, u.ttl, u.tos = o.Broadcast, o.NoMulticastLoop, o.TTL, o.TOS
 		if u.raw != nil {
 			u.applyRaw(o)
@@ -1168,6 +1227,9 @@ func (s *Socket) apply(ln *lane, was *sockOptions) {
 		return
 	}
 	c.linger, c.ttl, c.tos, c.entry.shares = o.Linger, o.TTL, o.TOS, o.ReuseAddr
+	if c.device, c.mark = o.Device, o.Mark; o.Device != was.Device || o.Mark != was.Mark {
+		c.way.conf = nil
+	}
 	if o.NoDelay != was.NoDelay {
 		c.conn.SetNoDelay(o.NoDelay)
 	}

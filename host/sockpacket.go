@@ -143,7 +143,7 @@ func (h *Host) packetSocket(t SockType, proto int) (*Socket, syscall.Errno) {
 		return nil, syscall.ESOCKTNOSUPPORT
 	}
 	s := &Socket{ln: &h.lane, typ: t}
-	s.opt.Linger, s.opt.RcvLowat, s.opt.ChecksumAt = -1, 1, noChecksum
+	s.opt = defaultOptions
 	e := s.hold(func(ln *lane) syscall.Errno {
 		switch {
 		case ln.closed:

@@ -56,6 +56,7 @@ func (p *Process) recvFrame(f *file, b []byte, flags int) (m Msg, e syscall.Errn
 	m.From = AddrOfLink(info.From)
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	m.Ctl = f.stampCmsg(m.Ctl, p.h.Clock().Wall(info.At))
 	if f.recv[optName{SOL_PACKET, PACKET_AUXDATA}] {
 		m.Ctl = append(m.Ctl, Cmsg{SOL_PACKET, PACKET_AUXDATA, auxData(&info, size)})
 	}

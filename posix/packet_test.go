@@ -246,22 +246,33 @@ var packetScripts = []struct {
 	}},
 }
 
+// cabled is two hosts, 10.0.0.1 and 10.0.0.2, and their processes.
+func cabled(t *testing.T) (ps [2]*posix.Process, hosts [2]*host.Host) {
+	left, right := cable.New(cable.Config{MAC: macs})
+	for i, port := range []*cable.Port{left, right} {
+		h := host.New(host.Config{Settings: host.Settings{NoAutoconf: true}})
+		if _, err := h.AddAdapter("eth0", port); err != nil {
+			t.Fatal(err)
+		}
+		if err := h.AddAddress("eth0", netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 0, 0, byte(1 + i)}), 24)); err != nil {
+			t.Fatal(err)
+		}
+		p := posix.New(h)
+		t.Cleanup(func() {
+			p.CloseAll()
+			h.Close(context.Background())
+		})
+		ps[i], hosts[i] = p, h
+	}
+	return ps, hosts
+}
+
+var macs = [2]wire.MAC{{2, 0, 0, 0, 0, 1}, {2, 0, 0, 0, 0, 2}}
+
 // TestPacketSockets sends and receives frames by Ethernet, where stations have
 // addresses.
 func TestPacketSockets(t *testing.T) {
-	macs := [2]wire.MAC{{2, 0, 0, 0, 0, 1}, {2, 0, 0, 0, 0, 2}}
-	left, right := cable.New(cable.Config{MAC: macs})
-	var ps [2]*posix.Process
-	var hosts [2]*host.Host
-	for i, port := range []*cable.Port{left, right} {
-		hosts[i] = host.New(host.Config{Settings: host.Settings{NoAutoconf: true}})
-		defer hosts[i].Close(context.Background())
-		if _, err := hosts[i].AddAdapter("eth0", port); err != nil {
-			t.Fatal(err)
-		}
-		ps[i] = posix.New(hosts[i])
-		defer ps[i].CloseAll()
-	}
+	ps, hosts := cabled(t)
 	const proto = 0x88b5 // for experiments
 	send, e := ps[0].Socket(-1, posix.AF_PACKET, posix.SOCK_DGRAM, 0)
 	if e != 0 {

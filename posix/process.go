@@ -72,6 +72,8 @@ type file struct {
 	outReq   int
 	slow     bool               // TCP_QUICKACK was set to 0
 	recv     map[optName]bool   // control messages that are wanted
+	stamps   stampKind          // of the time of arrival
+	stamping int32              // the flags of SO_TIMESTAMPING
 	kept     map[optName][]byte // options that are only remembered
 }
 
