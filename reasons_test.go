@@ -166,6 +166,7 @@ ReasonTCPNoSocket      host:TestDropReasons
 ReasonTCPListen        host:TestDropReasons
 ReasonTCPNoRoute       host:TestDropReasons
 ReasonTCPBacklog       host:TestDropReasons
+ReasonTCPAcceptQueue   host:TestAcceptQueueFull
 ReasonTCPCookieRoute   host:TestDropReasons
 ReasonTCPCookieOptions host:TestDropReasons
 ReasonTCPCookieAck     host:TestSynCookieRefused

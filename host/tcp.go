@@ -260,6 +260,16 @@ func (s *tcpSocket) reroute() packet.Reason {
 
 // receive takes a segment of this connection.
 func (s *tcpSocket) receive(ln *lane, p *packet.Packet) {
+	if l := s.listener; l != nil && !s.opened && l.n > l.backlog && wire.TCP(p.Head()).Flags()&(wire.TCPSyn|wire.TCPAck|wire.TCPRst) == wire.TCPAck {
+		// There is no room to accept it: the peer shall ask again, or is told
+		// (Linux: tcp_check_req).
+		if ln.conf.set.TCPAbortOnOverflow {
+			ln.refuse(p)
+			s.giveUp(ln)
+		}
+		ln.drop(p, packet.ReasonTCPAcceptQueue)
+		return
+	}
 	if p.LenFrom(p.Data) > 0 && ln.host.mem.exceeded(int64(p.Footprint()), ln.conf.set.MemoryMax) &&
 		(s.conn.Readable() > queueFloor || !s.conn.Expects(wire.TCP(p.Head()).Seq())) {
 		ln.drop(p, packet.ReasonTCPMemory)

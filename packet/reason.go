@@ -193,6 +193,7 @@ const (
 	ReasonTCPCookieRoute      // SYN to be answered with a cookie, with no way back
 	ReasonTCPCookieOptions    // the same, with malformed options
 	ReasonTCPCookieAck        // cookie that came back with malformed options
+	ReasonTCPAcceptQueue      // completes a handshake while the listener's accept queue is full
 	ReasonTCPBacklog          // listener's backlog full
 	ReasonTCPSynMemory        // host's memory budget used up
 	ReasonTCPMemory           // host's memory budget used up, and this connection has its share
@@ -384,6 +385,7 @@ var reasonText = [ReasonCount]string{
 	ReasonTCPCookieRoute:      "tcp syn cookie without route",
 	ReasonTCPCookieOptions:    "tcp syn options malformed, no cookie",
 	ReasonTCPCookieAck:        "tcp syn cookie came back with malformed options",
+	ReasonTCPAcceptQueue:      "tcp accept queue full",
 	ReasonTCPBacklog:          "tcp backlog full",
 	ReasonTCPSynMemory:        "tcp syn beyond host memory",
 	ReasonTCPMemory:           "tcp data beyond host memory",
