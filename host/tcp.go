@@ -311,6 +311,9 @@ func (s *tcpSocket) finish(ln *lane) {
 	if ev := s.conn.Events(); ev != 0 {
 		s.happened(ln, ev)
 	}
+	if s.detached && s.face != nil {
+		s.face.tell(socket.EventOut) // who lingers looks again
+	}
 	if s.gone {
 		return
 	}

@@ -547,7 +547,9 @@ func (s *udpSocket) setReadDeadline(ln *lane, at clockInstant) {
 }
 
 // udpError tells a socket of an ICMP error about a datagram it sent. Only
-// connected sockets hear of them, and those that keep errors, as on Linux.
+// connected sockets hear of them, and those that keep errors, as on Linux; of
+// soft ones only those that keep them, and package net's types, who have no
+// other way to learn why nobody answers.
 func (ln *lane) udpError(q *quoted, c icmpCause) bool {
 	var s *udpSocket
 	if q.proto == wire.ProtoUDP {
@@ -564,7 +566,7 @@ func (ln *lane) udpError(q *quoted, c icmpCause) bool {
 			ln.learnPMTU(q.dst, int(c.rest), ln.mtu(&d, q.dst))
 		}
 	}
-	if c.errno != 0 && (s.keepError(ln, q, &c) || s.remote.IsValid()) {
+	if c.errno != 0 && (s.keepError(ln, q, &c) || s.remote.IsValid() && (s.face == nil || c.hard(q.dst.Is6()))) {
 		s.fail(ln, c.errno)
 	}
 	return true

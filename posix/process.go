@@ -496,9 +496,10 @@ func (p *Process) Recv(fd int, b []byte, flags int) (m Msg, e syscall.Errno) {
 			return e
 		}
 		if stream {
-			got += n
-			if flags&(MSG_WAITALL|MSG_PEEK) == MSG_WAITALL && n > 0 && got < len(b) {
-				return syscall.EAGAIN // there is more to come
+			for got += n; flags&(MSG_WAITALL|MSG_PEEK) == MSG_WAITALL && n > 0 && got < len(b); got += n {
+				if n, _, e = f.sock.Recv(b[got:], hostFlags); e != 0 { // unless the end is there
+					return e
+				}
 			}
 			return 0
 		}
