@@ -268,6 +268,25 @@ func (e *Match) check(c *checker) error {
 	return nil
 }
 
+func (e *Load) check(c *checker) error {
+	c.acted = c.acted || !e.Invariant // it may have a memory
+	if e.Get == nil {
+		return errors.New("load without a function")
+	}
+	return c.write(e.Dst, int(e.Len))
+}
+
+func (e *Store) check(c *checker) error {
+	c.acted = true
+	if e.Do == nil {
+		return errors.New("store without a function")
+	}
+	if err := c.read(e.Src, int(e.Len)); err != nil {
+		return err
+	}
+	return e.Verdict.valid()
+}
+
 func (e *Statement) check(c *checker) error {
 	c.acted = true
 	if e.Do == nil {

@@ -113,8 +113,9 @@ const (
 	NFProtoIPv6 = 10
 )
 
-// Meta loads a fact about the packet. It fails if there is none, for example
-// the leaving adapter's on input.
+// Meta loads a fact about the packet. It fails if there is none. An adapter that
+// the packet does not have, such as the leaving one on input, has the index 0
+// and no name.
 type Meta struct {
 	Key MetaKey
 	Dst Reg
@@ -140,7 +141,7 @@ type SetMark struct{ Src Reg }
 
 func (e SetMark) exec(w *Walker) status {
 	w.variant = true
-	if !w.dry {
+	if w.acts() {
 		w.in.Packet.Mark = binary.BigEndian.Uint32(w.regs[e.Src*regBytes:])
 	}
 	return next
@@ -405,6 +406,12 @@ func (e Lookup) exec(w *Walker) status {
 	if el != nil == e.Invert {
 		return w.matched(false, e.Src, s.keyLen)
 	}
+	if el != nil && el.Exprs != nil {
+		w.variant = true
+		if st := w.all(el.Exprs); st != next {
+			return st
+		}
+	}
 	switch {
 	case s.config.DataLen > 0:
 		copy(w.regs[e.Dst*regBytes:], el.Data)
@@ -438,12 +445,29 @@ type Dynset struct {
 	Op      DynsetOp
 	Key     Reg
 	Timeout time.Duration // 0: the set's own
+	// Make makes the expressions of a new element, which are then evaluated for
+	// each packet that comes here; nil: there are none.
+	Make func() []Expr
 }
 
 func (e Dynset) exec(w *Walker) status {
 	w.variant = true
-	if !w.dry && !e.Set.change(e.Op, w.regs[e.Key*regBytes:][:e.Set.keyLen], w.in.Now, e.Timeout) {
+	if w.dry {
+		return next
+	}
+	exprs, ok := e.Set.change(e.Op, w.regs[e.Key*regBytes:][:e.Set.keyLen], w.in.Now, e.Timeout, e.Make)
+	if !ok {
 		return fail
+	}
+	return w.all(exprs)
+}
+
+// all evaluates an element's expressions.
+func (w *Walker) all(exprs []Expr) status {
+	for _, x := range exprs {
+		if st := x.exec(w); st != next {
+			return st
+		}
 	}
 	return next
 }
@@ -584,6 +608,7 @@ func (e *Log) String() string { return fmt.Sprintf("log prefix %q", e.Prefix) }
 type Reject struct {
 	Reset bool  // a TCP reset, not an ICMP error
 	Code  uint8 // of the ICMP destination unreachable message
+	Code6 uint8 // of ICMPv6's
 }
 
 func (e *Reject) exec(w *Walker) status {
@@ -615,6 +640,58 @@ func (e *Match) exec(w *Walker) status {
 
 func (e *Match) String() string { return "match " + e.Name }
 
+// A Load is an opaque value: what a function finds out about a packet. It fails
+// if there is none.
+type Load struct {
+	Name      string
+	Len       uint8 // bytes
+	Dst       Reg
+	Get       func(in *Input, dst []byte) bool // dst is zeros
+	Invariant bool                             // the same for all packets of a flow
+}
+
+func (e *Load) exec(w *Walker) status {
+	w.variant = w.variant || !e.Invariant
+	dst := w.regs[e.Dst*regBytes:][:e.Len]
+	clear(dst)
+	if !e.Get(w.in, dst) {
+		return fail
+	}
+	return w.written(e.Dst, int(e.Len))
+}
+
+func (e *Load) String() string { return fmt.Sprintf("load %s => reg %d", e.Name, e.Dst) }
+
+// A Store is an opaque act with a register's value: the setting of a field, a
+// translation to what a map has. It is not done when a walk only explains.
+type Store struct {
+	Name string
+	Src  Reg
+	Len  uint8 // bytes
+	// Do returns false if the rule ends here; Continue goes on behind it.
+	Do      func(in *Input, v []byte) (Verdict, bool)
+	Verdict Verdict // what a walk that only explains takes for its result
+}
+
+func (e *Store) exec(w *Walker) status {
+	w.variant = true
+	v, ok := e.Verdict, true
+	if w.acts() {
+		w.changed = true
+		v, ok = e.Do(w.in, w.regs[e.Src*regBytes:][:e.Len])
+	}
+	switch {
+	case !ok:
+		return fail
+	case v.Code == Continue:
+		return next
+	}
+	w.verdict = v
+	return final
+}
+
+func (e *Store) String() string { return fmt.Sprintf("store %s with reg %d", e.Name, e.Src) }
+
 // A Statement is an opaque act: address translation, a target of xtables. It
 // may change the packet, and is not done when a walk only explains.
 type Statement struct {
@@ -626,7 +703,7 @@ type Statement struct {
 func (e *Statement) exec(w *Walker) status {
 	w.variant = true
 	v := e.Verdict
-	if !w.dry {
+	if w.acts() {
 		v, w.changed = e.Do(w.in), true
 	}
 	if v.Code == Continue {
@@ -682,7 +759,14 @@ type Input struct {
 	// Context is for statements that ask for more: what the judge that walks
 	// was told, a *hook.Context.
 	Context any
+	// Trial: a walk that explains changes the packet as the rules say, so that
+	// later rules see it. It is then the caller's own, as is the table of flows
+	// that it is in.
+	Trial bool
 }
+
+// acts reports whether the packet is changed.
+func (w *Walker) acts() bool { return !w.dry || w.in.Trial }
 
 // len is the packet's length as counters count it: from the IP header on.
 func (in *Input) len() int {
@@ -697,10 +781,6 @@ var broadcast = netip.AddrFrom4([4]byte{255, 255, 255, 255})
 // meta writes a fact about the packet.
 func (w *Walker) meta(dst []byte, key MetaKey) bool {
 	p := w.in.Packet
-	index := func(i int32) bool {
-		binary.BigEndian.PutUint32(dst, uint32(i))
-		return i != 0
-	}
 	switch key {
 	case MetaLen:
 		binary.BigEndian.PutUint32(dst, uint32(w.in.len()))
@@ -719,15 +799,13 @@ func (w *Walker) meta(dst []byte, key MetaKey) bool {
 	case MetaMark:
 		binary.BigEndian.PutUint32(dst, p.Mark)
 	case MetaIif:
-		return index(w.in.Iif)
+		binary.BigEndian.PutUint32(dst, uint32(w.in.Iif))
 	case MetaOif:
-		return index(w.in.Oif)
+		binary.BigEndian.PutUint32(dst, uint32(w.in.Oif))
 	case MetaIifName:
 		clear(dst[copy(dst[:16], w.in.IifName):16])
-		return w.in.Iif != 0
 	case MetaOifName:
 		clear(dst[copy(dst[:16], w.in.OifName):16])
-		return w.in.Oif != 0
 	case MetaPktType:
 		switch {
 		case p.Dst.IsMulticast():

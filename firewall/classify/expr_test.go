@@ -81,7 +81,7 @@ func TestExprs(t *testing.T) {
 		{"iifname", nil, []Expr{Meta{MetaIifName, 1}, Cmp{Equal, 1, append([]byte("eth0"), make([]byte, 12)...)}}, true},
 		{"iifname, wildcard", nil, []Expr{Meta{MetaIifName, 1}, Cmp{Equal, 1, []byte("eth")}}, true},
 		{"iif", nil, []Expr{Meta{MetaIif, 1}, Cmp{Equal, 1, []byte{0, 0, 0, 3}}}, true},
-		{"no oif", nil, []Expr{Meta{MetaOif, 1}}, false},
+		{"no oif", nil, []Expr{Meta{MetaOif, 1}, Cmp{NotEqual, 1, []byte{0, 0, 0, 3}}}, true},
 		{"pkttype", nil, []Expr{Meta{MetaPktType, 1}, Cmp{Equal, 1, []byte{0}}}, true},
 		{"mark", nil, []Expr{Immediate{1, []byte{0, 0, 0, 9}}, SetMark{1}, Meta{MetaMark, 2}, Cmp{Equal, 2, []byte{0, 0, 0, 9}}}, true},
 		{"untracked state", nil, []Expr{Ct{Key: CtState, Dst: 1}, Cmp{Equal, 1, []byte{0, 0, 0, byte(CtInvalid)}}}, true},
@@ -229,7 +229,7 @@ func TestDynamicSet(t *testing.T) {
 		{SetDelete, 11, 'c', true, "ad"},
 		{SetAdd, 14, 'e', true, "de"},
 	} {
-		if got := s.change(step.op, []byte{step.k}, step.now, 0); got != step.ok {
+		if _, got := s.change(step.op, []byte{step.k}, step.now, 0, nil); got != step.ok {
 			t.Errorf("step %d: %v", i, got)
 		}
 		var then []byte
@@ -379,4 +379,62 @@ func FuzzLinear(f *testing.F) {
 			}
 		}
 	})
+}
+
+// Opaque values and acts have their places among the others, and elements of
+// sets their own expressions.
+func TestLoadStore(t *testing.T) {
+	table := NewTable("t")
+	c := table.NewChain("c", Accept)
+	quota := &Quota{Bytes: 1 << 20}
+	set, err := NewSet(SetConfig{Name: "s", Parts: []int{2}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := set.Replace([]Element{{Key: []byte{0, 7}, Exprs: []Expr{quota}}}); err != nil {
+		t.Fatal(err)
+	}
+	var stored []byte
+	there := true
+	rule := &Rule{Exprs: []Expr{
+		&Load{Name: "seven", Len: 2, Dst: 1, Get: func(_ *Input, dst []byte) bool {
+			dst[1] = 7
+			return there
+		}},
+		Lookup{Set: set, Src: 1},
+		&Store{Name: "field", Src: 1, Len: 2, Verdict: Verdict{Code: Drop}, Do: func(_ *Input, v []byte) (Verdict, bool) {
+			stored = bytes.Clone(v)
+			return Verdict{Code: Drop}, len(stored) == 2
+		}},
+	}}
+	if err := table.Edit(func(e *Edit) error { return e.Append(c, rule) }); err != nil {
+		t.Fatal(err)
+	}
+	p := flow{proto: 6}.packet()
+	defer packet.Free(p)
+	in := &Input{Packet: p}
+	if r := table.Run(new(Walker), c, in); r.Verdict.Code != Drop || !bytes.Equal(stored, []byte{0, 7}) || quota.Used() == 0 {
+		t.Errorf("%v, stored %x, quota %v", r.Verdict, stored, quota)
+	}
+	stored = nil
+	if _, r := table.Explain(c, in); r.Verdict.Code != Drop || stored != nil {
+		t.Errorf("explained: %v, stored %x", r.Verdict, stored)
+	}
+	in.Trial = true
+	if _, r := table.Explain(c, in); r.Verdict.Code != Drop || stored == nil {
+		t.Errorf("on trial: %v, stored %x", r.Verdict, stored)
+	}
+	there = false
+	if steps, r := table.Explain(c, in); r.Verdict.Code != Accept || steps[0].Failed != rule.Exprs[0] || steps[0].At != 0 {
+		t.Errorf("without a value: %v, %+v", r.Verdict, steps)
+	}
+	for _, bad := range [][]Expr{
+		{&Load{Len: 2, Dst: 1}},
+		{&Store{Len: 2, Src: 1, Do: rule.Exprs[2].(*Store).Do}},
+		{Immediate{Dst: 1, Data: []byte{1, 2}}, &Store{Len: 2, Src: 1}},
+	} {
+		if err := table.Edit(func(e *Edit) error { return e.Append(c, &Rule{Exprs: bad}) }); err == nil {
+			t.Errorf("%v is accepted", bad)
+		}
+	}
 }

@@ -35,6 +35,9 @@ type Element struct {
 	Verdict Verdict
 	Comment string
 	Expires time.Duration // the instant at which it ends; 0: it stays
+	// Exprs are evaluated for a packet that finds the element: counters, limits,
+	// quotas. The first one that fails ends the rule.
+	Exprs []Expr
 }
 
 // A Set is a set, or a map from keys to data or verdicts. Elements given by
@@ -198,23 +201,28 @@ func (s *Set) find(w *Walker, key []byte) *Element {
 	return nil
 }
 
-// change does what a rule asks for and reports whether the set now is so.
-func (s *Set) change(op DynsetOp, key []byte, now, timeout time.Duration) bool {
+// change does what a rule asks for and reports whether the set now is so, with
+// the expressions of the element, which are made if it is new.
+func (s *Set) change(op DynsetOp, key []byte, now, timeout time.Duration, make func() []Expr) ([]Expr, bool) {
 	if timeout == 0 {
 		timeout = s.config.Timeout
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	d := s.dynamic[string(key)]
+	var kept []Expr
 	switch {
 	case op == SetDelete:
 		if d != nil {
 			s.remove(d)
 		}
-		return true
+		return nil, true
 	case d != nil && op == SetAdd && !d.over(now):
-		return true
+		return d.Exprs, true
 	case d != nil:
+		if !d.over(now) {
+			kept = d.Exprs
+		}
 		s.remove(d)
 	}
 	// Two a time: the set shrinks faster than it grows.
@@ -224,10 +232,13 @@ func (s *Set) change(op DynsetOp, key []byte, now, timeout time.Duration) bool {
 		}
 	}
 	if len(s.dynamic) >= s.config.SizeMax {
-		return false
+		return nil, false
+	}
+	if kept == nil && make != nil {
+		kept = make()
 	}
 	d = &dynElement{key: string(key), prev: s.newest}
-	d.Key = []byte(d.key)
+	d.Key, d.Exprs = []byte(d.key), kept
 	if timeout > 0 {
 		d.Expires = now + timeout
 	}
@@ -238,7 +249,7 @@ func (s *Set) change(op DynsetOp, key []byte, now, timeout time.Duration) bool {
 	}
 	s.newest = d
 	s.dynamic[d.key] = d
-	return true
+	return d.Exprs, true
 }
 
 func (s *Set) remove(d *dynElement) {

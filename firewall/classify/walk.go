@@ -53,15 +53,18 @@ func (t *Table) RunLinear(w *Walker, c *Chain, in *Input) Result { return t.walk
 type Step struct {
 	Chain *Chain
 	Rule  *Rule
-	// Failed is the expression at which the rule ended without a match, and
-	// Value what stood in the register that it compares. Nil: all matched.
+	// Failed is the expression at which the rule ended without a match, At its
+	// place in the rule, and Value what stood in the register that it compares.
+	// Nil: all matched.
 	Failed Expr
+	At     int
 	Value  []byte
 }
 
 // Explain tells which rules a packet meets, in order, and why each does not
 // match or does. Nothing is counted, logged, changed or asked of a memory:
-// limits and quotas are taken to match, and statements to say their Verdict.
+// limits and quotas are taken to match, and statements to say their Verdict, but
+// see [Input.Trial].
 func (t *Table) Explain(c *Chain, in *Input) ([]Step, Result) {
 	w := &Walker{dry: true}
 	var steps []Step
@@ -121,12 +124,12 @@ func (t *Table) walk(w *Walker, c *Chain, in *Input, indexed bool, told func(Ste
 
 // evaluate does the walker's rule.
 func (w *Walker) evaluate(ct *content, told func(Step)) Code {
-	code, failed := Continue, Expr(nil)
+	code, failed, at := Continue, Expr(nil), 0
 	w.length = 0
-	for _, x := range w.rule.Exprs {
+	for i, x := range w.rule.Exprs {
 		st := x.exec(w)
 		if st == fail {
-			failed = x
+			failed, at = x, i
 			break
 		}
 		if st == final {
@@ -135,7 +138,7 @@ func (w *Walker) evaluate(ct *content, told func(Step)) Code {
 		}
 	}
 	if told != nil {
-		told(Step{ct.chain, w.rule, failed, bytes.Clone(w.regs[w.failed:][:w.length])})
+		told(Step{ct.chain, w.rule, failed, at, bytes.Clone(w.regs[w.failed:][:w.length])})
 	}
 	return code
 }
