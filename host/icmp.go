@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"syscall"
 
+	"github.com/towpath/towpath/firewall/hook"
 	"github.com/towpath/towpath/link"
 	"github.com/towpath/towpath/packet"
 	"github.com/towpath/towpath/wire"
@@ -100,7 +101,23 @@ func (ln *lane) icmpError(in *link.Adapter, p *packet.Packet, c icmpCause) {
 		e.Proto = wire.ProtoICMP
 	}
 	e.Src, e.Dst, e.TTL = src, p.Src, ln.ttl(&d, p.Src)
+	e.Track = p.Track.Answer()
 	ln.icmpOut(e, &d)
+}
+
+// tellRefusal tells the sender of p that a judge has dropped it. p is lent.
+func (ln *lane) tellRefusal(in *link.Adapter, p *packet.Packet, r hook.Refusal) {
+	if !r.Reset {
+		ln.icmpError(in, p, icmpCause{type4: wire.ICMPv4Unreachable, code4: r.Code4,
+			type6: wire.ICMPv6Unreachable, code6: r.Code6, errno: syscall.EPERM})
+		return
+	}
+	seg := wire.TCP(p.From(p.Transport))
+	if p.Proto != wire.ProtoTCP || !seg.Valid() {
+		return
+	}
+	p.Data = p.Transport + uint16(seg.HeaderLen())
+	ln.refuse(p, p.Track.Answer())
 }
 
 // mayAnswer keeps the rules of RFC 1122 §3.2.2 and RFC 4443 §2.4 (e): no error
@@ -233,7 +250,7 @@ func (ln *lane) echoIn(a *link.Adapter, p *packet.Packet, reply uint8) {
 	p.TTL, p.Checksum, p.Mark, p.Ingress = ln.ttl(&d, p.Dst), packet.ChecksumNone, 0, 0
 	p.Track, p.FragMax = packet.Track{}, 0
 	ln.icmpSum(p)
-	ln.ipOutWith(p, &d, options, MTUWant)
+	ln.ipOutWith(p, &d, options)
 }
 
 // errnoOf4 is what a socket is told of an ICMP error (RFC 1122 §4.2.3.9; the

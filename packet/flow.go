@@ -35,6 +35,17 @@ type Track struct {
 	Dirs  TrackDirs // of the flow in which Zone counts
 }
 
+// Answer is the track of a packet by which a host tells the sender of this one
+// that it is refused: related to its flow, and against its direction, whether
+// or not the flow is known to others (Linux: nf_ct_attach).
+func (t Track) Answer() Track {
+	if t.Conn == nil {
+		return Track{}
+	}
+	t.State, t.Reply = TrackRelated, !t.Reply
+	return t
+}
+
 // A TrackState is the state of a packet in its flow (Linux: enum
 // ip_conntrack_info).
 type TrackState uint8

@@ -351,8 +351,8 @@ func (t *Table) confirm(p *packet.Packet, now instant) rule {
 			return ruleHelper
 		}
 	}
-	if e.status&(Confirmed|Dying) != 0 {
-		return ""
+	if e.status&(Confirmed|Dying) != 0 || dir == reply {
+		return "" // the latter: a refusal of the flow's first packet
 	}
 	e.nodes[reply].hash = t.hash(&e.nodes[reply].key)
 	for i := range e.nodes {

@@ -138,6 +138,9 @@ type Context struct {
 	// Rule is set by a judge that drops: the rule that says so. It is turned
 	// into text only for packets that are being watched.
 	Rule fmt.Stringer
+	// Refusal is set by a judge that drops: how the sender is told; nil for
+	// silence.
+	Refusal *Refusal
 	// QueueNumber and QueueBypass are set by a judge that says Queue: for whom
 	// the packet waits, and whether it goes on to the next judge, instead of
 	// being dropped, if nobody takes it.
@@ -240,6 +243,13 @@ type SocketEvent struct {
 // to the caller, or the packet dropped); Stolen is not allowed.
 type SocketJudge interface {
 	JudgeSocket(e *SocketEvent) Verdict
+}
+
+// A Refusal tells the sender of a dropped packet of it: with a TCP reset, or
+// with an ICMP message that the destination is unreachable.
+type Refusal struct {
+	Reset        bool
+	Code4, Code6 uint8 // of ICMP's and ICMPv6's message
 }
 
 // Env is what a judge may ask of its host.

@@ -116,7 +116,7 @@ func (j judge) JudgePacket(c *hook.Context, p *packet.Packet) hook.Verdict {
 		c.Rule = ruleLost
 		return hook.Drop
 	}
-	if tr.Pending {
+	if tr.Pending && !refusal(p) {
 		if v := j.bind(c, p, &tr); v != hook.Accept {
 			return v
 		}
@@ -125,6 +125,12 @@ func (j judge) JudgePacket(c *hook.Context, p *packet.Packet) hook.Verdict {
 		rewrite(p, j.side, &tr)
 	}
 	return hook.Accept
+}
+
+// refusal reports whether p is an error about the first packet of a flow: it
+// decides nothing about the flow.
+func refusal(p *packet.Packet) bool {
+	return p.Track.State == packet.TrackRelated && (p.Proto == wire.ProtoICMP || p.Proto == wire.ProtoICMPv6)
 }
 
 // bind asks the chains about a new flow.

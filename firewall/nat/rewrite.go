@@ -73,8 +73,8 @@ func (h *header) sum() []byte {
 	default:
 		return nil
 	}
-	if len(h.b) < at+2 {
-		return nil
+	if len(h.b) < at+2 || h.proto == wire.ProtoTCP && len(h.b) < wire.TCPLen {
+		return nil // as in the kernel, TCP's is one only in a whole header
 	}
 	s := h.b[at : at+2]
 	if h.proto == wire.ProtoUDP && !h.partial && s[0]|s[1] == 0 {

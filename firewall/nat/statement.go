@@ -33,6 +33,15 @@ func (n *NAT) Translate(side conntrack.Side, r Range) (*classify.Statement, erro
 	}, nil
 }
 
+// Apply does what the statement of Translate does, with a range that a rule has
+// found out about a packet. One that cannot be drops the packet.
+func (n *NAT) Apply(in *classify.Input, side conntrack.Side, r Range) classify.Verdict {
+	if r.check(side) != nil {
+		return classify.Verdict{Code: classify.Drop}
+	}
+	return (&ruling{n, r.with(), side}).do(in)
+}
+
 func (r *Range) check(side conntrack.Side) error {
 	switch {
 	case r.Masquerade && side != conntrack.Source:
