@@ -57,7 +57,8 @@ firewall/hook:    link packet wire
 firewall/classify: packet wire
 firewall/conntrack: firewall/classify firewall/hook packet wire
 firewall/nat:     firewall/classify firewall/conntrack firewall/hook packet wire
-firewall/nft:     firewall/classify
+firewall/nft:     firewall/classify firewall/conntrack firewall/hook firewall/nat link packet wire
+firewall/nft/fwtest: firewall/nft packet
 capture:          clock link packet wire
 capture/jit:      capture/bpf golang.org/x/sys
 capture/sockfilter: capture/bpf golang.org/x/sys
@@ -70,7 +71,7 @@ capture/pcap:     capture/bpf capture/expr capture/jit capture/live capture/save
 # Of the drivers only the loopback, of the firewall only the hooks.
 host:             clock packet wire link link/loop ip/ifaddr ip/route ip/neigh ip/frag ip/group tcp tcp/cc socket firewall/hook
 ----
-posix:            capture/bpf clock host link socket tcp wire
+posix:            clock host socket tcp
 posix/rtnl:       host ip/ifaddr ip/neigh ip/route link
 posix/sockd:      clock host ip/route link packet posix socket golang.org/x/sys
 run:              host internal/unotify posix posix/rtnl socket golang.org/x/net golang.org/x/sys

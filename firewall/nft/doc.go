@@ -1,5 +1,5 @@
-// Package nft is the language of nftables: rules as text, as a tree of Go
-// values, and as what [classify] runs.
+// Package nft is nftables: rules as text, as a tree of Go values, and as what
+// judges the packets of a host.
 //
 //	rules, err := nft.Read("gateway.nft", text)
 //	if err != nil {
@@ -22,6 +22,26 @@
 // kernel has had them: what a later match implies is left out, sets are in
 // order, neighbouring fields stand in the order of the header. That is what
 // makes text and tree two views of one thing: Read(rs.String()) is rs.
+//
+// An [Engine] puts a Ruleset in force on a host. Each base chain becomes a chain
+// of a classifier's table, which finds the rules that may match without looking
+// at all of them; chains of one hook and priority share a judge:
+//
+//	Ruleset ── Load ──> chains, by hook and priority ── Engine ──> judges of the host
+//	                                                        └────> chains of type nat: the NAT's
+//
+// A judge reads what is in force through one pointer, so replacement is one
+// store. Counters and quotas belong to the tree: what was not changed goes on
+// counting, and the tree prints what they have.
+//
+// [Explain] has one packet walk through such an engine, with rules that tell
+// what they do: which condition each failed at and what the packet has there,
+// translations, and the fate.
+//
+//	flows := conntrack.NewTable(conntrack.Settings{})
+//	e, err := nft.NewEngine(nft.Config{Conntrack: flows, NAT: nat.New(flows), Now: h.Clock().Now}, h.AddJudge, h.RemoveJudge)
+//	…
+//	err = e.Replace(rules)
 //
 // # Limits
 //

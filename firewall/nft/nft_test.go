@@ -47,6 +47,7 @@ func TestMistakes(t *testing.T) {
 		{"table ip t { chain c { ip6 saddr ::1 drop; }; }", "f.nft:1:24: packets of family ip have no header ip6; write table inet for both"},
 		{"table ip t { chain c { tcp dport 22 udp dport 53; }; }", "f.nft:1:37: tcp and udp are not in one packet; write two rules"},
 		{"table ip t { chain c { tcp dport 70000; }; }", "f.nft:1:34: 70000 does not fit into 16 bits; write a number up to 65535"},
+		{"table ip t { chain c { reject counter; }; }", "f.nft:1:31: the statement before \"counter\" ends the rule; write this one first"},
 		{"table ip t { chain c { accept counter; }; }", "f.nft:1:31: the statement before \"counter\" ends the rule; write this one first"},
 		{"table ip t { chain c { ip saddr $lan drop; }; }", "f.nft:1:33: $lan has not been defined; write define lan = … above"},
 		{"define lan = 10.0.0.0/8\ntable ip t { chain c { ip saddr $lna drop; }; }", "f.nft:2:33: $lna has not been defined; did you mean $lan?"},

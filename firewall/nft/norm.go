@@ -285,7 +285,7 @@ func (n *normalizer) learn(m *Match) {
 		case "nfproto":
 			l3(map[uint64]string{2: "ip", 10: "ip6"}[num], n.family == Inet)
 		case "protocol":
-			l3(byType[num], n.family != Inet)
+			l3(byType[num], n.family != Inet || n.l3 == byType[num])
 		}
 	case *Payload:
 		switch {
@@ -552,7 +552,9 @@ func arrange(elems []*Elem, key []*Type, interval, mergeThem, isMap bool) ([]*El
 			c.Key = shorten(e.Key)
 			elems[i] = &c
 		}
-		slices.SortStableFunc(elems, func(a, b *Elem) int { return cmp.Compare(sortKey(a.Key), sortKey(b.Key)) })
+		if !interval {
+			slices.SortStableFunc(elems, func(a, b *Elem) int { return cmp.Compare(sortKey(a.Key), sortKey(b.Key)) })
+		}
 		return unique(elems, isMap)
 	}
 	if !interval {
@@ -678,13 +680,33 @@ func sortKey(e Expr) string {
 	case *Range:
 		return string(pad(e.Lo))
 	case *Concat:
-		var s string
+		// The bytes as they stand in memory, read as a number of this machine.
+		var all []byte
 		for _, x := range e.Parts {
-			s += sortKey(x)
+			v, ok := x.(*Value)
+			if !ok {
+				return ""
+			}
+			b := slices.Clone(pad(v))
+			if v.Type.hostOrder() {
+				slices.Reverse(b)
+			}
+			all = append(all, b...)
 		}
-		return s
+		slices.Reverse(all)
+		return string(all)
 	}
 	return ""
+}
+
+// hostOrder reports whether the kernel has values of a type in its machine's
+// order: those that are not from packets.
+func (t *Type) hostOrder() bool {
+	switch t.Name {
+	case "mark", "ct_state", "ct_status", "uid", "gid", "classid", "realm", "devgroup", "fib_addrtype":
+		return true
+	}
+	return false
 }
 
 // unique leaves equal elements out.

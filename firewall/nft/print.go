@@ -709,8 +709,12 @@ func (p *printer) quota(q *Quota) {
 	}
 	n, u := byteText(q.Bytes)
 	p.f("%d %s", n, u)
-	if q.Used > 0 && !p.o.Stateless {
-		n, u := byteText(q.Used)
+	used := q.Used
+	if q.live != nil {
+		used = min(used+q.live.Used(), q.Bytes)
+	}
+	if used > 0 && !p.o.Stateless {
+		n, u := byteText(used)
 		p.f(" used %d %s", n, u)
 	}
 }

@@ -40,8 +40,13 @@ func (p *parser) rule() *Rule {
 
 // terminal reports whether nothing can follow a statement.
 func terminal(s Stmt) bool {
-	v, ok := s.(*Verdict)
-	return ok && v.Code != "continue"
+	switch s := s.(type) {
+	case *Verdict:
+		return s.Code != "continue"
+	case *NAT, *Reject, *Queue, *Fwd:
+		return true
+	}
+	return false
 }
 
 func (p *parser) statement() Stmt {

@@ -360,6 +360,8 @@ type (
 	Quota struct {
 		Over        bool
 		Bytes, Used uint64
+
+		live *classify.Quota
 	}
 	// Limit ends the rule beyond a rate; Over: below it.
 	Limit struct {

@@ -1,0 +1,211 @@
+package nft
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/towpath/towpath/firewall/classify"
+	"github.com/towpath/towpath/firewall/hook"
+)
+
+// An Explanation is what rules say of a packet, and why.
+type Explanation struct {
+	Packet string          `json:"packet"`
+	Hooks  []HookExplained `json:"hooks"`
+	// Verdict is accept, drop, reject or queue.
+	Verdict string    `json:"verdict"`
+	By      *Decision `json:"by,omitempty"` // whose verdict it is, if not of nobody
+	Reason  string    `json:"reason,omitempty"`
+}
+
+// A HookExplained is what the chains at one hook say, and what they change.
+type HookExplained struct {
+	Hook    string           `json:"hook"`
+	Chains  []ChainExplained `json:"chains"`
+	Changes []Change         `json:"changes,omitempty"`
+}
+
+// A Change is a fact about the packet that a hook has changed.
+type Change struct {
+	What string `json:"what"` // source, destination, mark, ttl or tos
+	From string `json:"from"`
+	To   string `json:"to"`
+}
+
+// A ChainExplained is what a base chain, and those it leads to, say.
+type ChainExplained struct {
+	Family   Family          `json:"family"`
+	Table    string          `json:"table"`
+	Chain    string          `json:"chain"`
+	Type     string          `json:"type"`
+	Priority int             `json:"priority"`
+	Rules    []RuleExplained `json:"rules"`
+	Verdict  string          `json:"verdict"`
+	Policy   bool            `json:"policy,omitempty"` // it is the chain's policy
+}
+
+// A RuleExplained is a rule that the packet met.
+type RuleExplained struct {
+	Chain   string `json:"chain"`
+	Handle  uint64 `json:"handle"`
+	Comment string `json:"comment,omitempty"`
+	File    string `json:"file,omitempty"`
+	Line    int    `json:"line,omitempty"`
+	Rule    string `json:"rule"`
+	Matched bool   `json:"matched"`
+	Failed  string `json:"failed,omitempty"` // the statement that ended it
+	Is      string `json:"is,omitempty"`     // the value that the packet has there
+}
+
+// A Decision is a [Cause], for those who read JSON.
+type Decision struct {
+	Family  Family `json:"family"`
+	Table   string `json:"table"`
+	Chain   string `json:"chain"`
+	Policy  bool   `json:"policy,omitempty"` // the chain's policy, no rule
+	Handle  uint64 `json:"handle,omitempty"`
+	Comment string `json:"comment,omitempty"`
+	File    string `json:"file,omitempty"`
+	Line    int    `json:"line,omitempty"`
+	Rule    string `json:"rule,omitempty"`
+}
+
+// Decision is c, for those who read JSON.
+func (c *Cause) Decision() *Decision {
+	d := &Decision{Family: c.Table.Family, Table: c.Table.Name, Chain: c.Chain.Name, Policy: c.Rule == nil}
+	if r := c.Rule; r != nil {
+		d.Handle, d.Comment, d.File, d.Line, d.Rule = r.Handle, r.Comment, r.Pos.File, r.Pos.Line, r.String()
+	}
+	return d
+}
+
+// Explain tells what a packet meets on its path, hook by hook, chain by chain
+// and rule by rule: it walks through the engine that hosts have, which is given
+// the rules, with tables of flows that are empty before. The packet is changed
+// as the rules say. Nothing is counted; limits and quotas are taken to match.
+func Explain(rs *Ruleset, x *Probe) (*Explanation, error) {
+	t, err := newTrial(rs, x)
+	if err != nil {
+		return nil, err
+	}
+	e := &Explanation{Packet: x.String(), Verdict: "accept"}
+	for _, at := range paths[x.Path] {
+		h := HookExplained{Hook: at.String()}
+		t.said = &h.Chains
+		var v hook.Verdict
+		if v, h.Changes = t.pass(at); h.Chains != nil || h.Changes != nil {
+			e.Hooks = append(e.Hooks, h)
+		}
+		if v == hook.Accept {
+			continue
+		}
+		e.Verdict, e.Reason = v.String(), t.context.Rule.String()
+		if n := len(h.Chains); n > 0 && h.Chains[n-1].Verdict != "accept" {
+			e.Verdict = h.Chains[n-1].Verdict
+		}
+		if c, ok := t.context.Rule.(*Cause); ok {
+			e.By = c.Decision()
+		}
+		break
+	}
+	return e, nil
+}
+
+// explain is what a walk through a chain looked like.
+func (l *Loaded) explain(b *entrance, steps []classify.Step, r classify.Result) ChainExplained {
+	c := ChainExplained{
+		Family: b.family, Table: b.table.Name, Chain: b.chain.Name, Type: b.chain.Hook.Type, Priority: b.chain.Hook.Priority,
+		Verdict: r.Verdict.Code.String(), Policy: r.Rule == nil,
+	}
+	if r.Reject != nil {
+		c.Verdict = "reject"
+	}
+	for _, s := range steps {
+		rule := l.rules[s.Rule].Rule
+		x := RuleExplained{
+			Chain: s.Chain.Name(), Handle: rule.Handle, Comment: rule.Comment, File: rule.Pos.File, Line: rule.Pos.Line,
+			Rule: rule.String(), Matched: s.Failed == nil,
+		}
+		if s.Failed != nil {
+			x.Failed, x.Is = l.failed(s, rule)
+		}
+		c.Rules = append(c.Rules, x)
+	}
+	return c
+}
+
+// failed is the statement at which a rule ended, in nft's words, and what the
+// packet has there.
+func (l *Loaded) failed(s classify.Step, r *Rule) (stmt, is string) {
+	o := l.origins[s.Rule][s.At]
+	st := r.Stmts[o.stmt]
+	if o.implied != nil {
+		return StmtText(st), valueText(o.implied, s.Value)
+	}
+	if m, ok := st.(*Match); ok {
+		return StmtText(st), valueText(m.Left.typ(), s.Value)
+	}
+	return StmtText(st), ""
+}
+
+func valueText(t *Type, b []byte) string {
+	switch {
+	case len(b) == 0:
+		return ""
+	case t == nil || t.Bits%8 != 0 || len(b) != t.width():
+		return fmt.Sprintf("0x%x", b)
+	case t.form == text:
+		b = trimZeros(b)
+	}
+	return (&Value{Type: t, Data: b}).text(true, &Options{})
+}
+
+// Print writes an explanation for people.
+func (e *Explanation) Print(w io.Writer) error {
+	var b strings.Builder
+	fmt.Fprintln(&b, e.Packet)
+	for _, h := range e.Hooks {
+		fmt.Fprintln(&b, h.Hook)
+		for _, c := range h.Chains {
+			fmt.Fprintf(&b, "  table %s %s chain %s, %s, priority %d\n", c.Family, c.Table, c.Chain, c.Type, c.Priority)
+			for _, r := range c.Rules {
+				r.print(&b, c.Chain)
+			}
+			by := ""
+			if c.Policy {
+				by = " (policy)"
+			}
+			fmt.Fprintf(&b, "    %s%s\n", c.Verdict, by)
+		}
+		for _, c := range h.Changes {
+			fmt.Fprintf(&b, "  %s %s becomes %s\n", c.What, c.From, c.To)
+		}
+	}
+	fmt.Fprint(&b, e.Verdict)
+	if e.Reason != "" {
+		fmt.Fprintf(&b, ": %s", e.Reason)
+	}
+	fmt.Fprintln(&b)
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func (r *RuleExplained) print(b *strings.Builder, base string) {
+	b.WriteString("    ")
+	if r.Chain != base {
+		fmt.Fprintf(b, "%s: ", r.Chain)
+	}
+	if r.File != "" {
+		fmt.Fprintf(b, "%s:%d: ", r.File, r.Line)
+	}
+	b.WriteString(r.Rule)
+	switch {
+	case r.Matched:
+		b.WriteString("\n      matches\n")
+	case r.Is != "":
+		fmt.Fprintf(b, "\n      no: %s, but it is %s\n", r.Failed, r.Is)
+	default:
+		fmt.Fprintf(b, "\n      no: %s\n", r.Failed)
+	}
+}
