@@ -71,7 +71,7 @@ capture/pcap:     capture/bpf capture/expr capture/jit capture/live capture/save
 # Of the drivers only the loopback, of the firewall only the hooks.
 host:             clock packet wire link link/loop ip/ifaddr ip/route ip/neigh ip/frag ip/group tcp tcp/cc socket firewall/hook
 ----
-posix:            clock host socket tcp
+posix:            capture/bpf clock host link socket tcp wire
 posix/rtnl:       host ip/ifaddr ip/neigh ip/route link
 posix/sockd:      clock host ip/route link packet posix socket golang.org/x/sys
 run:              host internal/unotify posix posix/rtnl socket golang.org/x/net golang.org/x/sys

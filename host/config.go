@@ -109,6 +109,10 @@ type Settings struct {
 	// TCPFinTimeout is for how many seconds a closed connection waits for the
 	// peer's end (net.ipv4.tcp_fin_timeout); 0 means 60.
 	TCPFinTimeout int
+	// TCPAbortOnOverflow: who completes a handshake that a listener has no room
+	// for is reset, instead of left to try again
+	// (net.ipv4.tcp_abort_on_overflow).
+	TCPAbortOnOverflow bool
 	// TCPRFC1337 keeps a reset from ending TIME-WAIT (net.ipv4.tcp_rfc1337).
 	TCPRFC1337 bool
 	// TCPKeepIdle and TCPKeepInterval are after how many seconds of silence a

@@ -18,6 +18,8 @@ type connEntry struct {
 	sock *tcpSocket
 	wait *timeWait
 
+	nextPort, prevPort *connEntry // others with its local port
+
 	shares bool // sockets that allow it may bind to the local port (Linux: SO_REUSEADDR)
 }
 
@@ -27,6 +29,7 @@ type connTable struct {
 	seed    uint64
 	buckets []*connEntry
 	n       int
+	ports   map[uint16]*connEntry // by local port
 }
 
 func (t *connTable) hash(local, remote netip.Addr, lport, rport uint16) uint32 {
@@ -68,6 +71,20 @@ func (t *connTable) insert(e *connEntry, local, remote netip.Addr, lport, rport 
 	b := &t.buckets[e.hash&uint32(len(t.buckets)-1)]
 	e.next, *b = *b, e
 	t.n++
+	if t.ports == nil {
+		t.ports = make(map[uint16]*connEntry)
+	}
+	first := t.ports[lport]
+	if e.prevPort, e.nextPort = nil, first; first != nil {
+		first.prevPort = e
+	}
+	t.ports[lport] = e
+}
+
+// elsewhere reports whether a packet has come by another adapter than the one
+// to which the connection keeps.
+func (e *connEntry) elsewhere(p *packet.Packet) bool {
+	return e.sock != nil && e.sock.device != 0 && e.sock.device != p.Ingress
 }
 
 func (t *connTable) grow() {
@@ -93,9 +110,26 @@ func (t *connTable) remove(e *connEntry) {
 			*p = e.next
 			e.next = nil
 			t.n--
+			t.removePort(e)
 			return
 		}
 	}
+}
+
+func (t *connTable) removePort(e *connEntry) {
+	next, prev := e.nextPort, e.prevPort
+	if next != nil {
+		next.prevPort = prev
+	}
+	switch {
+	case prev != nil:
+		prev.nextPort = next
+	case next != nil:
+		t.ports[e.Tuple.SrcPort] = next
+	default:
+		delete(t.ports, e.Tuple.SrcPort)
+	}
+	e.nextPort, e.prevPort = nil, nil
 }
 
 // all returns the sockets in the table.

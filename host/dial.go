@@ -302,7 +302,11 @@ func (ln *lane) connect(to netip.AddrPort, face *Socket) (*tcpSocket, syscall.Er
 			return nil, syscall.EAFNOSUPPORT
 		}
 	}
-	if e := ln.routeFrom(&d, to.Addr(), scope, from); e != 0 {
+	var opt *sockOptions
+	if face != nil {
+		opt = &face.opt
+	}
+	if e := ln.routeFor(&d, to.Addr(), scope, from, opt); e != 0 {
 		return nil, e
 	}
 	if d.out.Capabilities().Loopback && to.Addr().IsLoopback() && !from.IsValid() {
@@ -333,10 +337,6 @@ func (ln *lane) connect(to netip.AddrPort, face *Socket) (*tcpSocket, syscall.Er
 		ln.endTimeWait(old)
 	}
 	s := ln.newSocket(local, to, d)
-	var opt *sockOptions
-	if face != nil {
-		opt = &face.opt
-	}
 	s.initConn(isn, old != nil, opt)
 	ln.sockets[s] = struct{}{}
 	return s, 0

@@ -30,9 +30,9 @@ func (e *env) Source(adapter int32, dst netip.Addr) (src netip.Addr, ok bool) {
 
 func (e *env) Socket(t packet.Tuple) bool {
 	if t.Proto == wire.ProtoUDP {
-		return e.ports.datagram(t.Dst, t.Src, t.DstPort, t.SrcPort) != nil
+		return e.ports.datagram(t.Dst, t.Src, t.DstPort, t.SrcPort, 0) != nil
 	}
-	return e.tcp.find(t.Dst, t.Src, t.DstPort, t.SrcPort) != nil || e.ports.listener(t.Dst, t.DstPort, 0) != nil
+	return e.tcp.find(t.Dst, t.Src, t.DstPort, t.SrcPort) != nil || e.ports.listener(t.Dst, t.DstPort, 0, 0) != nil
 }
 
 // Inject lets a stolen packet go on behind the judge that stole it. It is

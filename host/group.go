@@ -98,32 +98,15 @@ func (ln *lane) membershipIn(p *packet.Packet, r packet.Reason) {
 // routers (Linux: IP_ADD_MEMBERSHIP, IPV6_JOIN_GROUP). Sockets that are bound to
 // the port get what is sent to it. Closing the socket leaves the group.
 func (c *UDPConn) JoinGroup(adapter string, g netip.Addr) error {
-	return c.membership(adapter, g, func(ln *lane, s *udpSocket, k group.Key) syscall.Errno {
-		if slices.Contains(s.joined, k) {
-			return syscall.EADDRINUSE
-		}
-		if !ln.host.groups.Join(ln.now, k.Adapter, k.Group, (*groupSender)(ln)) {
-			return syscall.ENOBUFS
-		}
-		s.joined = append(s.joined, k)
-		return 0
-	})
+	return c.membership(adapter, g, (*udpSocket).join)
 }
 
 // LeaveGroup undoes JoinGroup.
 func (c *UDPConn) LeaveGroup(adapter string, g netip.Addr) error {
-	return c.membership(adapter, g, func(ln *lane, s *udpSocket, k group.Key) syscall.Errno {
-		i := slices.Index(s.joined, k)
-		if i < 0 {
-			return syscall.EADDRNOTAVAIL
-		}
-		s.joined = slices.Delete(s.joined, i, i+1)
-		ln.host.groups.Leave(ln.now, k.Adapter, k.Group, (*groupSender)(ln))
-		return 0
-	})
+	return c.membership(adapter, g, (*udpSocket).leave)
 }
 
-func (c *UDPConn) membership(adapter string, g netip.Addr, do func(*lane, *udpSocket, group.Key) syscall.Errno) error {
+func (c *UDPConn) membership(adapter string, g netip.Addr, do func(*udpSocket, *lane, group.Key) syscall.Errno) error {
 	ln := c.s.lane
 	ln.lock()
 	defer ln.unlock(nil)
@@ -138,13 +121,67 @@ func (c *UDPConn) membership(adapter string, g netip.Addr, do func(*lane, *udpSo
 	case !g.IsMulticast():
 		e = syscall.EINVAL
 	default:
-		e = do(ln, c.s, group.Key{Adapter: a.Index(), Group: g.WithZone("")})
+		e = do(c.s, ln, group.Key{Adapter: a.Index(), Group: g.WithZone("")})
 		ln.groupArm()
 	}
 	if e != 0 {
 		return c.fail("set", sysError("setsockopt", e), nil)
 	}
 	return nil
+}
+
+// MemberOf joins a group on an adapter for a datagram or raw socket, or leaves it
+// (IP_ADD_MEMBERSHIP and so on). Without an adapter, index 0, it is the one by
+// which the group is reached.
+func (s *Socket) MemberOf(adapter int32, g netip.Addr, join bool) syscall.Errno {
+	return s.hold(func(ln *lane) syscall.Errno {
+		if s.udp == nil {
+			return syscall.EINVAL
+		}
+		if !g.IsMulticast() {
+			return syscall.EINVAL
+		}
+		if adapter == 0 {
+			var d dst
+			if ln.routeFor(&d, g, 0, netip.Addr{}, &s.opt) == 0 {
+				adapter = d.out.Index()
+			}
+		}
+		if ln.conf.adapter(adapter) == nil {
+			return syscall.ENODEV
+		}
+		defer ln.groupArm()
+		k := group.Key{Adapter: adapter, Group: g.WithZone("")}
+		if join {
+			return s.udp.join(ln, k)
+		}
+		return s.udp.leave(ln, k)
+	})
+}
+
+func (s *udpSocket) join(ln *lane, k group.Key) syscall.Errno {
+	if slices.Contains(s.joined, k) {
+		return syscall.EADDRINUSE
+	}
+	if len(s.joined) >= groupsMax || !ln.host.groups.Join(ln.now, k.Adapter, k.Group, (*groupSender)(ln)) {
+		return syscall.ENOBUFS
+	}
+	s.joined = append(s.joined, k)
+	return 0
+}
+
+// groupsMax bounds the groups of one socket (Linux: igmp_max_memberships, which
+// is smaller).
+const groupsMax = 256
+
+func (s *udpSocket) leave(ln *lane, k group.Key) syscall.Errno {
+	i := slices.Index(s.joined, k)
+	if i < 0 {
+		return syscall.EADDRNOTAVAIL
+	}
+	s.joined = slices.Delete(s.joined, i, i+1)
+	ln.host.groups.Leave(ln.now, k.Adapter, k.Group, (*groupSender)(ln))
+	return 0
 }
 
 // leaveGroups leaves what the socket has joined.

@@ -168,6 +168,7 @@ func (h *Host) AddAdapter(name string, m link.Miniport) (*link.Adapter, error) {
 		}
 		return nil
 	})
+	h.tapAdapters()
 	return a, nil
 }
 
@@ -195,6 +196,9 @@ func (h *Host) forget(a *link.Adapter) {
 		return nil
 	})
 	h.flushNeighbors(a.Index())
+	h.lane.lock()
+	h.lane.adapterGone(a.Index())
+	h.lane.unlock(nil)
 }
 
 // flushNeighbors forgets the neighbours on an adapter, or all if it is 0.

@@ -250,7 +250,7 @@ func (ln *lane) echoIn(a *link.Adapter, p *packet.Packet, reply uint8) {
 	p.TTL, p.Checksum, p.Mark, p.Ingress = ln.ttl(&d, p.Dst), packet.ChecksumNone, 0, 0
 	p.Track, p.FragMax = packet.Track{}, 0
 	ln.icmpSum(p)
-	ln.ipOutWith(p, &d, options)
+	ln.ipOutWith(p, &d, options, MTUWant)
 }
 
 // errnoOf4 is what a socket is told of an ICMP error (RFC 1122 §4.2.3.9; the

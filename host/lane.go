@@ -42,6 +42,9 @@ type lane struct {
 	timeWait  timeWaits
 	ports     portTable // listeners, datagram sockets and bound ports
 	raws      []*udpSocket
+	packets   []*packetSocket
+	packetID  uint32 // of the last one
+	linear    []byte // what filters look at, of packets that are in pieces
 	fastPeers fastPeers
 	pings     map[uint16]*pingWait
 	pingID    uint16

@@ -3,6 +3,7 @@ package host
 import (
 	"net"
 	"net/netip"
+	"time"
 
 	"github.com/towpath/towpath/packet"
 	"github.com/towpath/towpath/wire"
@@ -46,6 +47,11 @@ type PacketInfo struct {
 	AdapterIndex int32
 	TTL          uint8 // TTL or hop limit
 	TOS          uint8 // type of service or traffic class
+	// SegmentSize is the size in bytes of all but the last of several datagrams
+	// that are received or sent as one; 0 if it is one (UDP_GRO, UDP_SEGMENT).
+	SegmentSize int
+	// At is when it came, of a Socket with timestamps (SO_TIMESTAMP).
+	At time.Time
 }
 
 // ReadPacket reads one datagram and what is known of it. What does not fit b is
@@ -110,15 +116,16 @@ type datagram struct {
 	to       netip.Addr
 	ingress  int32
 	ttl, tos uint8
+	at       time.Duration
 }
 
 func datagramOf(p *packet.Packet) datagram {
 	var port uint16
-	if p.Proto == wire.ProtoUDP {
+	if p.Proto == wire.ProtoUDP && p.Data > p.Transport { // raw sockets read from before it
 		port = wire.UDP(p.From(p.Transport)).SrcPort()
 	}
 	return datagram{
 		from: netip.AddrPortFrom(p.Src, port),
-		to:   p.Dst, ingress: p.Ingress, ttl: p.TTL, tos: p.TOS,
+		to:   p.Dst, ingress: p.Ingress, ttl: p.TTL, tos: p.TOS, at: p.Stamp,
 	}
 }

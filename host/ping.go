@@ -211,7 +211,7 @@ func (ln *lane) pingDone(id uint16, w *pingWait) {
 func (ln *lane) echoReplyIn(p *packet.Packet, id, seq uint16) {
 	w := ln.pingOf(id, seq, p.Src)
 	if w == nil {
-		if s := ln.ports.echo(p.Proto, p.Dst, p.Src, id); s != nil {
+		if s := ln.ports.echo(p.Proto, p.Dst, p.Src, id, p.Ingress); s != nil {
 			p.Data = p.Transport // the whole message is the payload
 			s.deliver(ln, p)
 			return

@@ -14,6 +14,7 @@ type binding struct {
 	addr   netip.Addr // unspecified: any address of the families below
 	port   uint16
 	v4, v6 bool
+	device int32 // of one adapter only, by index; 0: any
 
 	reuseAddr bool // Linux: SO_REUSEADDR
 	reusePort bool // Linux: SO_REUSEPORT
@@ -28,24 +29,38 @@ func (b *binding) conflicts(o *binding, datagram bool) bool {
 
 // overlaps reports whether some packet would fit both.
 func (b *binding) overlaps(o *binding) bool {
-	if b.port != o.port || !(b.v4 && o.v4) && !(b.v6 && o.v6) {
+	if b.port != o.port || !(b.v4 && o.v4) && !(b.v6 && o.v6) || b.device != 0 && o.device != 0 && b.device != o.device {
 		return false
 	}
 	return b.addr.IsUnspecified() || o.addr.IsUnspecified() || b.addr == o.addr
 }
 
-// score is how well the binding fits a destination: 0 not at all, 1 as any
-// address, 2 exactly.
-func (b *binding) score(dst netip.Addr) int {
+// Scores of bindings: as any address, exactly, by the adapter asked for, and of
+// sockets that have a peer.
+const (
+	scoreAny = 1 << iota
+	scoreAddr
+	scoreDevice
+	scorePeer
+)
+
+// score is how well the binding fits a destination of packets that come by an
+// adapter; 0 not at all. Adapter 0 is not known and fits all.
+func (b *binding) score(dst netip.Addr, in int32) (n int) {
 	switch {
-	case dst.Is4() && !b.v4 || dst.Is6() && !b.v6:
+	case dst.Is4() && !b.v4 || dst.Is6() && !b.v6, b.device != 0 && in != 0 && b.device != in:
 		return 0
 	case b.addr.IsUnspecified():
-		return 1
+		n = scoreAny
 	case b.addr == dst:
-		return 2
+		n = scoreAddr
+	default:
+		return 0
 	}
-	return 0
+	if b.device != 0 {
+		n += scoreDevice
+	}
+	return n
 }
 
 // portTable finds the sockets that are bound to ports. Chains are short: one
@@ -66,21 +81,21 @@ func (t *portTable) init() {
 
 // listener finds the listener for connections to a local address. Among
 // listeners that share a port the flow's hash decides (Linux: SO_REUSEPORT).
-func (t *portTable) listener(dst netip.Addr, port uint16, hash uint32) *tcpListener {
+func (t *portTable) listener(dst netip.Addr, port uint16, hash uint32, in int32) *tcpListener {
 	list := t.listeners[port]
-	return best(list, hash, func(l *tcpListener) int { return l.binding.score(dst) })
+	return best(list, hash, func(l *tcpListener) int { return l.binding.score(dst, in) })
 }
 
 // datagram finds the socket for a datagram: connected ones first, then those
 // bound to the address, then those bound to any. Among sockets that share a
 // port the source decides (Linux: SO_REUSEPORT).
-func (t *portTable) datagram(dst, src netip.Addr, dstPort, srcPort uint16) *udpSocket {
-	return bestDatagram(t.datagrams[dstPort], dst, src, srcPort)
+func (t *portTable) datagram(dst, src netip.Addr, dstPort, srcPort uint16, in int32) *udpSocket {
+	return bestDatagram(t.datagrams[dstPort], dst, src, srcPort, in)
 }
 
 // echo finds the ping socket for an echo reply.
-func (t *portTable) echo(proto wire.Proto, dst, src netip.Addr, id uint16) *udpSocket {
-	return bestDatagram((*t.chains(proto))[id], dst, src, 0)
+func (t *portTable) echo(proto wire.Proto, dst, src netip.Addr, id uint16, in int32) *udpSocket {
+	return bestDatagram((*t.chains(proto))[id], dst, src, 0, in)
 }
 
 // chains are the sockets of UDP, or the ping sockets of ICMP or ICMPv6.
@@ -114,14 +129,14 @@ func (t *portTable) remove(s *udpSocket) {
 	}
 }
 
-func bestDatagram(list []*udpSocket, dst, src netip.Addr, srcPort uint16) *udpSocket {
+func bestDatagram(list []*udpSocket, dst, src netip.Addr, srcPort uint16, in int32) *udpSocket {
 	return best(list, spread(src, srcPort), func(s *udpSocket) int {
-		n := s.binding.score(dst)
+		n := s.binding.score(dst, in)
 		if n > 0 && s.remote.IsValid() {
 			if s.remote.Addr() != src || s.remote.Port() != srcPort {
 				return 0
 			}
-			n += 2
+			n += scorePeer
 		}
 		return n
 	})

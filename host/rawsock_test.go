@@ -106,3 +106,88 @@ func TestRawFragments(t *testing.T) {
 		t.Errorf("%q %v", b[:n], e)
 	}
 }
+
+// keepFunc is a filter.
+type keepFunc func(pkt []byte, x *host.FilterContext) uint32
+
+func (f keepFunc) Keep(pkt []byte, x *host.FilterContext) uint32 { return f(pkt, x) }
+
+// TestSocketFilter has filters refuse what raw and datagram sockets would get.
+func TestSocketFilter(t *testing.T) {
+	r := rawHost(t, host.Config{})
+	s := rawSocket(t, r, host.AFInet, int(wire.ProtoUDP), nil)
+	u, e := r.host.Socket(host.AFInet, host.SockDgram, 0)
+	mustE(t, e)
+	defer u.Close()
+	mustE(t, u.Bind(netip.AddrPortFrom(us4, 9)))
+	var sizes []int
+	mustE(t, s.SetFilter(keepFunc(func(b []byte, x *host.FilterContext) uint32 { sizes = append(sizes, len(b)); return 0 })))
+	mustE(t, u.SetFilter(keepFunc(func(b []byte, x *host.FilterContext) uint32 { sizes = append(sizes, len(b)); return 0 })))
+	r.send(eth4(wire.IPv4Fields{}, udp(1, 9, "unwanted")))
+	d := r.host.Drops()
+	if d[packet.ReasonRawFilter] != 1 || d[packet.ReasonUDPFilter] != 1 {
+		t.Errorf("%d copies and %d datagrams not wanted, want 1 each", d[packet.ReasonRawFilter], d[packet.ReasonUDPFilter])
+	}
+	if len(sizes) != 2 || sizes[0] != 36 || sizes[1] != 16 {
+		t.Errorf("the filters saw %v bytes, want 36 and 16", sizes)
+	}
+	// What a filter cuts off is gone, but never a datagram's header; a large
+	// packet is seen whole.
+	mustE(t, u.SetFilter(keepFunc(func(b []byte, x *host.FilterContext) uint32 { return 2 })))
+	mustE(t, s.SetFilter(keepFunc(func(b []byte, x *host.FilterContext) uint32 { return uint32(b[len(b)-1]) })))
+	r.send(eth4(wire.IPv4Fields{}, udp(1, 9, string(make([]byte, 1000))+"!")))
+	b := make([]byte, 2000)
+	if n, info, e := u.Recv(b, 0); n != 0 || e != 0 || info.Peer.Port() != 1 {
+		t.Error(n, info, e)
+	}
+	if n, _, e := s.Recv(b, 0); n != '!' || e != 0 {
+		t.Error(n, e)
+	}
+	l, e := r.host.Socket(host.AFInet, host.SockStream, 0)
+	mustE(t, e)
+	defer l.Close()
+	if e := l.SetFilter(nil); e != syscall.ENOPROTOOPT {
+		t.Error("a stream's filter:", e)
+	}
+}
+
+// TestPacketDrops reaches the drops of packet sockets.
+func TestPacketDrops(t *testing.T) {
+	r := rawHost(t, host.Config{})
+	s, e := r.host.Socket(host.AFPacket, host.SockRaw, host.EtherTypeAll)
+	mustE(t, e)
+	frame := edit(eth4(wire.IPv4Fields{}, udp(1, 9, "x")), func(b []byte) { b[12] = 0x77 }) // nothing answers it
+	count := func(reason packet.Reason, want uint64) {
+		t.Helper()
+		if got := r.host.Drops()[reason]; got != want {
+			t.Errorf("%v: %d dropped, want %d", reason, got, want)
+		}
+	}
+	r.send(frame)
+	seen, lost, e := s.FrameStats()
+	if seen < 1 || lost != 0 || e != 0 {
+		t.Error(seen, lost, e)
+	}
+	mustE(t, s.SetOptions(func(o *host.SocketOptions) syscall.Errno { o.RcvBuf = 1; return 0 }))
+	mustE(t, s.IgnoreOutgoing(true))
+	r.send(frame)
+	count(packet.ReasonPacketQueueFull, 1)
+	if seen, lost, _ := s.FrameStats(); seen != 1 || lost != 1 {
+		t.Errorf("%d seen, %d lost, want 1 each", seen, lost)
+	}
+	mustE(t, s.SetOptions(func(o *host.SocketOptions) syscall.Errno { o.RcvBuf = 1 << 20; return 0 }))
+	set := r.host.Settings()
+	set.MemoryMax = 1
+	must(t, r.host.SetSettings(set))
+	r.send(frame)
+	count(packet.ReasonPacketMemory, 1)
+	mustE(t, s.Close())
+	if r.host.Drops()[packet.ReasonPacketClosed] == 0 {
+		t.Error("a closed socket dropped nothing")
+	}
+	if used := r.host.Stats().MemoryUsed; used != 0 {
+		t.Errorf("%d bytes still charged", used)
+	}
+	r.send(frame) // nobody listens any more
+	count(packet.ReasonPacketMemory, 1)
+}

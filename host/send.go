@@ -82,6 +82,9 @@ func (ln *lane) routeBy(d *dst, k *route.Key, scope int32, hash uint32) packet.R
 			}
 		}
 	}
+	if !ok && k.Out != 0 && ln.conf.adapter(k.Out) != nil {
+		r.Adapter, ok = k.Out, true // then it is on that link, as Linux assumes
+	}
 	switch {
 	case !ok:
 		return packet.ReasonNoRoute
@@ -113,7 +116,24 @@ func (ln *lane) routeBy(d *dst, k *route.Key, scope int32, hash uint32) packet.R
 // routeFrom is route with a source address: the one asked for if it is valid,
 // else the route's or the best the adapter has.
 func (ln *lane) routeFrom(d *dst, ip netip.Addr, scope int32, src netip.Addr) syscall.Errno {
-	if r := ln.routeBy(d, &route.Key{Dst: ip, Src: src}, scope, 0); r != packet.NotDropped {
+	return ln.routeFor(d, ip, scope, src, nil)
+}
+
+// routeFor is routeFrom for a socket with options, which may say more about the
+// way.
+func (ln *lane) routeFor(d *dst, ip netip.Addr, scope int32, src netip.Addr, o *sockOptions) syscall.Errno {
+	k := route.Key{Dst: ip, Src: src}
+	if o != nil {
+		k.Out, k.Mark, k.TOS = o.Device, o.Mark, o.TOS
+		if ip.IsMulticast() || ip == broadcast4 {
+			orDefault(&k.Out, o.MulticastIf)
+			if from := o.MulticastFrom; from.IsValid() && from.Is4() == ip.Is4() && (!src.IsValid() || src.IsUnspecified()) {
+				src = from
+			}
+		}
+		orDefault(&scope, k.Out)
+	}
+	if r := ln.routeBy(d, &k, scope, 0); r != packet.NotDropped {
 		return routeErrno(r)
 	}
 	switch {
@@ -196,10 +216,11 @@ func (ln *lane) ttl(d *dst, ip netip.Addr) uint8 {
 
 // ipOut sends a packet made here: p begins with its transport header and has
 // Proto, Src, Dst, TTL and TOS; its checksum is complete or partial.
-func (ln *lane) ipOut(p *packet.Packet, d *dst) { ln.ipOutWith(p, d, nil) }
+func (ln *lane) ipOut(p *packet.Packet, d *dst) { ln.ipOutWith(p, d, nil, MTUWant) }
 
-// ipOutWith is ipOut with IPv4 options.
-func (ln *lane) ipOutWith(p *packet.Packet, d *dst, options []byte) {
+// ipOutWith is ipOut with IPv4 options and a say in whether the packet may be
+// fragmented.
+func (ln *lane) ipOutWith(p *packet.Packet, d *dst, options []byte, m MTUDiscover) {
 	p.Transport = p.Start()
 	size := p.Len()
 	if p.Dst.Is4() {
@@ -207,7 +228,12 @@ func (ln *lane) ipOutWith(p *packet.Packet, d *dst, options []byte) {
 			TOS: p.TOS, TTL: p.TTL, Proto: p.Proto, Src: p.Src, Dst: p.Dst, Options: options,
 		}
 		ip.TotalLen = ip.HeaderLen() + size
-		ip.DF = p.GSO.Type != packet.GSONone || ip.TotalLen <= ln.mtu(d, p.Dst) && !d.mtuLock
+		switch {
+		case p.GSO.Type != packet.GSONone, m == MTUDo, m == MTUProbe:
+			ip.DF = true
+		case m == MTUWant:
+			ip.DF = ip.TotalLen <= ln.mtu(d, p.Dst) && !d.mtuLock
+		}
 		if p.GSO.Type != packet.GSONone {
 			// Segments cut from it count up from here; alone, a packet that
 			// must not be fragmented needs no identification (RFC 6864 §4.1).

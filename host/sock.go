@@ -37,6 +37,7 @@ type Socket struct {
 	conn               *tcpSocket
 	listen             *tcpListener
 	udp                *udpSocket
+	pkt                *packetSocket
 	rdClosed, wrClosed bool // shut down while there was no connection
 	err                syscall.Errno
 	closed             bool
@@ -73,6 +74,21 @@ type sockOptions struct {
 	NoMulticastLoop    bool
 	RecvErr, RecvErr6  bool // keep errors about datagrams (IP_RECVERR, IPV6_RECVERR)
 
+	// The way that packets take.
+	Device        int32       // the only adapter by which they leave and come, by index (SO_BINDTODEVICE); 0: any
+	Mark          uint32      // of what is sent, for rules (SO_MARK)
+	MulticastIf   int32       // adapter by which groups are reached (IP_MULTICAST_IF, IPV6_MULTICAST_IF); 0: by route
+	MulticastFrom netip.Addr  // source of what is sent to groups, if valid
+	MulticastTTL  uint8       // of datagrams to groups (IP_MULTICAST_TTL, IPV6_MULTICAST_HOPS)
+	MTUDiscover   MTUDiscover // of datagrams by IPv4 (IP_MTU_DISCOVER)
+	MTUDiscover6  MTUDiscover // by IPv6
+	NoPort        bool        // Bind to port 0 leaves the port to Connect (IP_BIND_ADDRESS_NO_PORT)
+
+	// Of UDP.
+	SegmentSize int  // bytes of the datagrams that a large one is sent as (UDP_SEGMENT); 0: one
+	Coalesce    bool // datagrams of a size from one peer are received together (UDP_GRO)
+	Timestamps  bool // the instant of arrival is kept (SO_TIMESTAMP)
+
 	// Of raw sockets.
 	HeaderIncluded bool      // what is sent begins with its IP header (IP_HDRINCL, IPV6_HDRINCL)
 	ChecksumAt     int       // IPv6: where a checksum is to be filled in and verified; negative: nowhere (IPV6_CHECKSUM)
@@ -93,6 +109,23 @@ type sockOptions struct {
 	FastOpenKeys     []FastOpenKey // of a listener; none: the host's
 }
 
+// defaultOptions are those of a new socket.
+var defaultOptions = sockOptions{
+	Linger: -1, RcvLowat: 1, ChecksumAt: noChecksum, MulticastTTL: 1, MTUDiscover: MTUWant, MTUDiscover6: MTUWant,
+}
+
+// MTUDiscover says whether datagrams may be fragmented, by Linux's numbers.
+type MTUDiscover uint8
+
+const (
+	MTUDont      MTUDiscover = iota // fragmented here and by routers
+	MTUWant                         // fragmented here, if they must be
+	MTUDo                           // never; too large ones fail with EMSGSIZE
+	MTUProbe                        // never, and the path's MTU is not heeded, only the link's
+	MTUInterface                    // by routers, and not by what ICMP says
+	MTUOmit                         // here and by routers, and not by what ICMP says
+)
+
 // SockType is the type of a [Socket].
 type SockType int
 
@@ -112,8 +145,12 @@ const (
 
 // Socket makes a socket of a family, AFInet or AFInet6, a type and an IP
 // protocol; 0 is the type's usual one. Datagram sockets of ICMP and ICMPv6 are
-// ping sockets; raw sockets have no usual protocol.
+// ping sockets; raw sockets have no usual protocol. With the family AFPacket it
+// makes a packet socket, of which the protocol is an EtherType.
 func (h *Host) Socket(family int, t SockType, proto int) (*Socket, syscall.Errno) {
+	if family == AFPacket {
+		return h.packetSocket(t, proto)
+	}
 	if family != AFInet && family != AFInet6 {
 		return nil, syscall.EAFNOSUPPORT
 	}
@@ -121,7 +158,7 @@ func (h *Host) Socket(family int, t SockType, proto int) (*Socket, syscall.Errno
 		return nil, syscall.EINVAL
 	}
 	s := &Socket{ln: &h.lane, six: family == AFInet6, typ: t, proto: wire.Proto(proto)}
-	s.opt.Linger, s.opt.RcvLowat = -1, 1
+	s.opt = defaultOptions
 	set := &h.conf.Load().set
 	s.opt.KeepIdle, s.opt.KeepIntv = time.Duration(set.TCPKeepIdle)*time.Second, time.Duration(set.TCPKeepInterval)*time.Second
 	s.opt.KeepCount, s.opt.V6Only = set.TCPKeepProbes, s.six && set.BindV6Only
@@ -168,7 +205,10 @@ func (s *Socket) stream() bool { return s.typ == SockStream }
 
 // Family is AFInet or AFInet6.
 func (s *Socket) Family() int {
-	if s.six {
+	switch {
+	case s.pkt != nil:
+		return AFPacket
+	case s.six:
 		return AFInet6
 	}
 	return AFInet
@@ -268,6 +308,9 @@ func (s *Socket) any() netip.Addr {
 // unspecified one, and the last port it had (getsockname).
 func (s *Socket) LocalName() (a netip.AddrPort, e syscall.Errno) {
 	e = s.hold(func(*lane) syscall.Errno {
+		if s.pkt != nil {
+			return syscall.EOPNOTSUPP
+		}
 		if a = s.name; s.udp != nil {
 			a = s.udp.local
 		}
@@ -280,6 +323,8 @@ func (s *Socket) LocalName() (a netip.AddrPort, e syscall.Errno) {
 func (s *Socket) PeerName() (a netip.AddrPort, e syscall.Errno) {
 	e = s.hold(func(*lane) syscall.Errno {
 		switch {
+		case s.pkt != nil:
+			return syscall.EOPNOTSUPP
 		case s.udp != nil && s.udp.remote.IsValid():
 			if a = s.udp.remote; s.typ == SockRaw && a.Port() == 0 {
 				return syscall.ENOTCONN // as Linux, which looks at the port
@@ -297,6 +342,9 @@ func (s *Socket) PeerName() (a netip.AddrPort, e syscall.Errno) {
 // Bind gives the socket a local address; a zero port means an ephemeral one.
 func (s *Socket) Bind(a netip.AddrPort) syscall.Errno {
 	return s.hold(func(ln *lane) syscall.Errno {
+		if s.pkt != nil {
+			return syscall.EINVAL
+		}
 		ip, e := s.family(a.Addr())
 		if e != 0 {
 			if e == syscall.ENETUNREACH {
@@ -318,7 +366,10 @@ func (s *Socket) Bind(a netip.AddrPort) syscall.Errno {
 			return syscall.EADDRNOTAVAIL
 		}
 		e = syscall.EADDRINUSE
-		if a.Port() == 0 || !ln.portInUse(s, ip, a.Port()) {
+		switch {
+		case a.Port() == 0 && s.opt.NoPort:
+			s.bind, s.name, e = binding{addr: ip}, netip.AddrPortFrom(ip, 0), 0
+		case a.Port() == 0 || !ln.portInUse(s, ip, a.Port()):
 			e = s.bindStream(ln, ip, a.Port())
 		}
 		if e != 0 {
@@ -338,12 +389,8 @@ func (s *Socket) live() bool { return s.listen != nil || s.conn != nil && !s.con
 // address and port that a stream socket wants, and they do not share it.
 func (ln *lane) portInUse(s *Socket, ip netip.Addr, port uint16) bool {
 	b := s.bindingTo(ip, port)
-	for _, e := range ln.tcp.buckets {
-		for ; e != nil; e = e.next {
-			f := &e.Tuple
-			if f.SrcPort != port || b.score(f.Src) == 0 || s.opt.ReuseAddr && e.shares {
-				continue
-			}
+	for e := ln.tcp.ports[port]; e != nil; e = e.nextPort {
+		if b.score(e.Tuple.Src, 0) > 0 && !(s.opt.ReuseAddr && e.shares) {
 			return true
 		}
 	}
@@ -352,7 +399,7 @@ func (ln *lane) portInUse(s *Socket, ip netip.Addr, port uint16) bool {
 
 // bindingTo is the binding that an address and a port make.
 func (s *Socket) bindingTo(ip netip.Addr, port uint16) binding {
-	b := binding{addr: ip, port: port, v4: ip.Is4(), v6: ip.Is6(), reuseAddr: s.opt.ReuseAddr, reusePort: s.opt.ReusePort}
+	b := binding{addr: ip, port: port, v4: ip.Is4(), v6: ip.Is6(), device: s.opt.Device, reuseAddr: s.opt.ReuseAddr, reusePort: s.opt.ReusePort}
 	if ip == netip.IPv6Unspecified() {
 		b.v4 = !s.opt.V6Only
 	}
@@ -475,7 +522,10 @@ func (s *Socket) Accept() (c *Socket, e syscall.Errno) {
 // it is done.
 func (s *Socket) Connect(a netip.AddrPort) syscall.Errno {
 	return s.hold(func(ln *lane) syscall.Errno {
-		if s.udp != nil {
+		switch {
+		case s.pkt != nil:
+			return syscall.EOPNOTSUPP
+		case s.udp != nil:
 			return s.connectDatagram(ln, a)
 		}
 		_, e := s.connect(ln, a, nil)
@@ -549,7 +599,10 @@ func (s *Socket) connect(ln *lane, a netip.AddrPort, data *[]byte) (n int, e sys
 // away (connect with AF_UNSPEC).
 func (s *Socket) Disconnect() syscall.Errno {
 	return s.hold(func(ln *lane) syscall.Errno {
-		if s.udp != nil {
+		switch {
+		case s.pkt != nil:
+			return syscall.EOPNOTSUPP
+		case s.udp != nil:
 			s.udp.disconnect(ln, s.lockPort)
 			return 0
 		}
@@ -608,6 +661,8 @@ func (s *Socket) takeError() syscall.Errno {
 		return e
 	}
 	switch {
+	case s.pkt != nil:
+		return s.pkt.takeError()
 	case s.udp != nil:
 		return s.udp.takeError()
 	case s.conn != nil && s.conn.conn.State() == tcp.StateClosed:
@@ -631,6 +686,8 @@ func (s *Socket) hasError() bool {
 	switch {
 	case s.err != 0:
 		return true
+	case s.pkt != nil:
+		return s.pkt.err != 0
 	case s.udp != nil:
 		return s.udp.hasError()
 	case s.conn != nil:
@@ -659,6 +716,8 @@ func (s *Socket) ready(ln *lane) (ev socket.Events) {
 		ev |= socket.EventErr
 	}
 	switch c := s.conn; {
+	case s.pkt != nil:
+		return ev | s.pkt.ready()
 	case s.udp != nil:
 		return ev | s.udp.ready()
 	case c == nil:
@@ -815,7 +874,10 @@ func (s *Socket) consume(ln *lane, c *tcpSocket, b []byte, flags int) int {
 // Send sends b, as much of it as there is room for, to the peer, or a datagram
 // to another address if to is valid.
 func (s *Socket) Send(b []byte, flags int, to netip.AddrPort, info *PacketInfo) (n int, e syscall.Errno) {
-	if !s.stream() {
+	switch {
+	case s.pkt != nil:
+		return 0, s.SendFrame(b, nil)
+	case !s.stream():
 		return s.sendDatagram(b, to, info)
 	}
 	e = s.hold(func(ln *lane) (e syscall.Errno) {
@@ -885,7 +947,11 @@ func (s *Socket) QuickAck(on bool) syscall.Errno {
 // Recv reads up to len(b) bytes of a stream, or a datagram, of which what does
 // not fit is lost. Of a datagram n is its whole length, and info tells of it.
 func (s *Socket) Recv(b []byte, flags int) (n int, info PacketInfo, e syscall.Errno) {
-	if !s.stream() {
+	switch {
+	case s.pkt != nil:
+		n, _, e = s.RecvFrame(b, flags)
+		return n, info, e
+	case !s.stream():
 		return s.recvDatagram(b, flags)
 	}
 	e = s.hold(func(ln *lane) (e syscall.Errno) {
@@ -908,7 +974,10 @@ func (s *Socket) Shutdown(how int) syscall.Errno {
 		if how < ShutRd || how > ShutRdWr {
 			return syscall.EINVAL
 		}
-		if s.udp != nil {
+		switch {
+		case s.pkt != nil:
+			return syscall.EOPNOTSUPP
+		case s.udp != nil:
 			return s.udp.shutdown(ln, how)
 		}
 		c := s.conn
@@ -953,10 +1022,14 @@ func (s *Socket) Shutdown(how int) syscall.Errno {
 // Close ends the socket. What has been written is still sent; unread bytes, or
 // a linger of 0, reset the connection.
 func (s *Socket) Close() syscall.Errno {
-	return s.hold(func(ln *lane) syscall.Errno {
+	e := s.hold(func(ln *lane) syscall.Errno {
 		s.closeLocked(ln)
 		return 0
 	})
+	if s.pkt != nil && e == 0 {
+		s.ln.host.tapAdapters()
+	}
+	return e
 }
 
 // Lingering reports whether a closed socket's connection still has bytes to
@@ -974,8 +1047,12 @@ func (s *Socket) closeLocked(ln *lane) {
 	}
 	s.closed = true
 	delete(ln.sockets, s)
-	if s.udp != nil {
-		s.udp.closeLocked(ln)
+	if s.pkt != nil || s.udp != nil {
+		if s.pkt != nil {
+			s.pkt.closeLocked(ln)
+		} else {
+			s.udp.closeLocked(ln)
+		}
 		s.tell(socket.EventHup)
 		return
 	}
@@ -1012,6 +1089,10 @@ func (s *Socket) Queued() (unread, unsent, unacked int, e syscall.Errno) {
 		switch {
 		case s.listen != nil:
 			return syscall.EINVAL
+		case s.pkt != nil:
+			if len(s.pkt.queue) > 0 {
+				unread = s.pkt.queue[0].p.Len()
+			}
 		case s.udp != nil:
 			unread = s.udp.firstLen()
 		case s.conn != nil:
@@ -1043,6 +1124,28 @@ func (s *Socket) Info() (i tcp.Info, e syscall.Errno) {
 		return 0
 	})
 	return i, e
+}
+
+// PathMTU is the largest packet, in bytes, that goes to the peer whole (IP_MTU);
+// without a peer it fails with ENOTCONN.
+func (s *Socket) PathMTU() (mtu int, e syscall.Errno) {
+	e = s.hold(func(ln *lane) syscall.Errno {
+		var d dst
+		switch {
+		case s.udp != nil && s.udp.remote.IsValid():
+			to := s.udp.remote.Addr()
+			if e := ln.routeFor(&d, to, s.udp.scope, s.udp.local.Addr(), &s.opt); e != 0 {
+				return e
+			}
+			mtu = ln.mtu(&d, to)
+		case s.conn != nil && s.conn.opened:
+			mtu = ln.mtu(&s.conn.way, s.conn.entry.Tuple.Dst)
+		default:
+			return syscall.ENOTCONN
+		}
+		return 0
+	})
+	return mtu, e
 }
 
 // Listening reports whether the socket is a listener (SO_ACCEPTCONN).
@@ -1084,13 +1187,22 @@ func (s *Socket) SetOptions(change func(o *SocketOptions) syscall.Errno) syscall
 func (s *Socket) apply(ln *lane, was *sockOptions) {
 	o := &s.opt
 	if s.bind.port != 0 {
-		s.bind.reuseAddr, s.bind.reusePort = o.ReuseAddr, o.ReusePort
+		s.bind.reuseAddr, s.bind.reusePort, s.bind.device = o.ReuseAddr, o.ReusePort, o.Device
+	}
+	if s.listen != nil {
+		s.listen.binding.device = o.Device
 	}
 	if s.listen != nil {
 		s.listen.fast.max = o.FastOpen
 	}
+	if s.pkt != nil && o.RcvBuf != was.RcvBuf && o.RcvBuf > 0 {
+		s.pkt.limit = o.RcvBuf
+	}
 	if u := s.udp; u != nil {
-		u.binding.reuseAddr, u.binding.reusePort = o.ReuseAddr, o.ReusePort
+		u.binding.reuseAddr, u.binding.reusePort, u.binding.device = o.ReuseAddr, o.ReusePort, o.Device
+		if o.Device != was.Device || o.Mark != was.Mark || o.TOS != was.TOS || o.MulticastIf != was.MulticastIf || o.MulticastFrom != was.MulticastFrom {
+			u.way.conf = nil
+		}
 		u.bcast, u.noLoop, u.ttl, u.tos = o.Broadcast, o.NoMulticastLoop, o.TTL, o.TOS
 		if u.raw != nil {
 			u.applyRaw(o)
@@ -1115,6 +1227,9 @@ func (s *Socket) apply(ln *lane, was *sockOptions) {
 		return
 	}
 	c.linger, c.ttl, c.tos, c.entry.shares = o.Linger, o.TTL, o.TOS, o.ReuseAddr
+	if c.device, c.mark = o.Device, o.Mark; o.Device != was.Device || o.Mark != was.Mark {
+		c.way.conf = nil
+	}
 	if o.NoDelay != was.NoDelay {
 		c.conn.SetNoDelay(o.NoDelay)
 	}

@@ -14,6 +14,7 @@ import (
 type SocketError struct {
 	Errno      syscall.Errno
 	V6         bool // the error is ICMPv6's
+	Here       bool // it is none of ICMP's: the host itself refused (Linux: SO_EE_ORIGIN_LOCAL)
 	Type, Code uint8
 	Info       uint32         // with EMSGSIZE, the MTU in bytes
 	Offender   netip.Addr     // who sent the error
@@ -53,15 +54,30 @@ func (s *udpSocket) keepError(ln *lane, q *quoted, c *icmpCause) bool {
 		payload, port = payload[wire.UDPLen:], q.dstPort
 	}
 	e.Peer = netip.AddrPortFrom(q.dst, port)
-	cost := int64(socketErrorCost + len(payload))
+	e.Payload = payload
+	s.queueError(ln, &e)
+	return true
+}
+
+// keepLocal puts into the queue of a socket that wants to know that a datagram
+// was too large for an MTU.
+func (s *udpSocket) keepLocal(ln *lane, to netip.AddrPort, mtu int) {
+	if v6 := to.Addr().Is6(); s.face != nil && (v6 && s.face.opt.RecvErr6 || !v6 && s.face.opt.RecvErr) {
+		s.queueError(ln, &SocketError{Errno: syscall.EMSGSIZE, V6: v6, Here: true, Info: uint32(mtu), Peer: to})
+	}
+}
+
+// queueError keeps a copy of e if there is room.
+func (s *udpSocket) queueError(ln *lane, e *SocketError) {
+	cost := int64(socketErrorCost + len(e.Payload))
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.errs) < socketErrorsMax && !ln.host.mem.exceeded(cost, ln.conf.set.MemoryMax) {
 		ln.host.mem.add(cost)
-		e.Payload = slices.Clone(payload)
-		s.errs = append(s.errs, e)
+		kept := *e
+		kept.Payload = slices.Clone(e.Payload)
+		s.errs = append(s.errs, kept)
 	}
-	return true
 }
 
 // forgetErrors empties the error queue. s.mu is held.

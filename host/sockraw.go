@@ -74,17 +74,17 @@ func (s *udpSocket) bindRaw(ln *lane, ip netip.Addr) syscall.Errno {
 	return 0
 }
 
-// fits reports whether packets of a protocol from one address to another are
-// for the raw socket.
-func (s *udpSocket) fits(proto wire.Proto, dst, src netip.Addr) bool {
-	return s.proto == proto && s.binding.score(dst) > 0 && !(s.remote.IsValid() && s.remote.Addr() != src)
+// fits reports whether packets of a protocol from one address to another, by an
+// adapter, are for the raw socket.
+func (s *udpSocket) fits(proto wire.Proto, dst, src netip.Addr, in int32) bool {
+	return s.proto == proto && s.binding.score(dst, in) > 0 && !(s.remote.IsValid() && s.remote.Addr() != src)
 }
 
 // rawIn copies a packet to the raw sockets that it fits, and reports whether
 // there is one. p begins with its transport header.
 func (ln *lane) rawIn(p *packet.Packet) (heard bool) {
 	for _, s := range ln.raws {
-		if !s.fits(p.Proto, p.Dst, p.Src) {
+		if !s.fits(p.Proto, p.Dst, p.Src, p.Ingress) {
 			continue
 		}
 		heard = true
@@ -99,6 +99,10 @@ func (ln *lane) rawIn(p *packet.Packet) (heard bool) {
 		}
 		if p.Dst.Is4() {
 			c.Push(int(p.Transport - p.Net))
+		}
+		if s.filter != nil && s.filtered(ln, c) {
+			ln.drop(c, packet.ReasonRawFilter)
+			continue
 		}
 		c.Data = c.Start()
 		switch s.enqueue(ln, c) {
@@ -130,7 +134,7 @@ func (r *raw) wants(p *packet.Packet) bool {
 // and reports whether there is one.
 func (ln *lane) rawError(q *quoted, c *icmpCause) (heard bool) {
 	for _, s := range ln.raws {
-		if !s.fits(q.proto, q.src, q.dst) {
+		if !s.fits(q.proto, q.src, q.dst, 0) {
 			continue
 		}
 		heard = true
@@ -207,12 +211,16 @@ func (s *udpSocket) rawOut(ln *lane, b []byte, ip netip.Addr, info *PacketInfo) 
 		sum := ^wire.Fold(wire.Sum(b, wire.PseudoSum(p.Src, p.Dst, s.proto, len(b))))
 		b[at], b[at+1] = byte(sum>>8), byte(sum)
 	}
+	if e := s.fitsPath(ln, netip.AddrPortFrom(ip, 0), len(b)); e != 0 {
+		ln.pool.Free(p)
+		return e
+	}
 	if ipSize(ip, len(b)) > packet.SizeMax || !p.AppendBytes(b) {
 		ln.pool.Free(p)
 		return syscall.EMSGSIZE
 	}
 	ln.unlooped = s.noLoop
-	ln.ipOut(p, &s.way)
+	ln.ipOutWith(p, &s.way, nil, s.discover(ip))
 	ln.unlooped = false
 	return 0
 }

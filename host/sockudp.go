@@ -49,6 +49,10 @@ func (s *Socket) bindDatagram(ln *lane, ip netip.Addr, port uint16) syscall.Errn
 		return syscall.EADDRNOTAVAIL
 	}
 	b := s.bindingTo(ip, port)
+	if port == 0 && s.opt.NoPort {
+		u.binding.addr, u.wild, u.local = ip, ip, netip.AddrPortFrom(ip, 0)
+		return 0
+	}
 	if e := u.take(ln, &b); e != 0 {
 		return e
 	}
@@ -61,7 +65,11 @@ func (s *Socket) autobind(ln *lane) syscall.Errno {
 	if s.udp.binding.port != 0 || s.udp.raw != nil {
 		return 0
 	}
-	b := s.bindingTo(s.any(), 0)
+	at := s.any()
+	if s.udp.wild.IsValid() {
+		at = s.udp.wild
+	}
+	b := s.bindingTo(at, 0)
 	b.reuseAddr = false
 	if e := s.udp.take(ln, &b); e != 0 {
 		if e == syscall.EADDRINUSE {
@@ -130,7 +138,7 @@ func (s *Socket) connectDatagram(ln *lane, a netip.AddrPort) syscall.Errno {
 		return syscall.ENETUNREACH
 	}
 	var d dst
-	if e := ln.routeFrom(&d, ip, scope, src); e != 0 {
+	if e := ln.routeFor(&d, ip, scope, src, &s.opt); e != 0 {
 		return e
 	}
 	port := a.Port()
@@ -174,7 +182,9 @@ func (s *Socket) sendDatagram(b []byte, to netip.AddrPort, info *PacketInfo) (in
 	if u.raw != nil {
 		return s.sendRaw(b, to, info)
 	}
+	size := 0
 	e := s.hold(func(ln *lane) syscall.Errno {
+		size = s.opt.SegmentSize
 		if e := s.autobind(ln); e != 0 {
 			return e
 		}
@@ -205,18 +215,58 @@ func (s *Socket) sendDatagram(b []byte, to netip.AddrPort, info *PacketInfo) (in
 	if e != 0 {
 		return 0, e
 	}
-	switch err := u.send(b, to, info).(type) {
-	case nil:
-		return len(b), 0
-	case syscall.Errno:
-		return 0, err
-	default:
-		return 0, syscall.EBADF // closed meanwhile
+	if info != nil && info.SegmentSize != 0 {
+		size = info.SegmentSize
+	}
+	if size > 0 && s.proto == wire.ProtoUDP {
+		if e := s.segmentable(b, size, to); e != 0 {
+			return 0, e
+		}
+	} else {
+		size = len(b)
+	}
+	for rest := b; ; {
+		n := min(size, len(rest))
+		switch err := u.send(rest[:n], to, info).(type) {
+		case nil:
+		case syscall.Errno:
+			return 0, err
+		default:
+			return 0, syscall.EBADF // closed meanwhile
+		}
+		if rest = rest[n:]; len(rest) == 0 {
+			return len(b), 0
+		}
 	}
 }
 
+// segmentable reports what is wrong with sending b as datagrams of a size.
+func (s *Socket) segmentable(b []byte, size int, to netip.AddrPort) syscall.Errno {
+	return s.hold(func(ln *lane) syscall.Errno {
+		u := s.udp
+		if most := packet.SizeMax - wire.UDPLen; len(b) > most || to.Addr().Is4() && len(b) > most-wire.IPv4Len {
+			return syscall.EMSGSIZE
+		}
+		if u.way.conf != ln.conf || u.to != to.Addr() {
+			if e := u.connectTo(ln, to.Addr()); e != 0 {
+				return e
+			}
+		}
+		switch {
+		case ipSize(to.Addr(), wire.UDPLen+min(size, len(b))) > ln.mtu(&u.way, to.Addr()):
+			return syscall.EMSGSIZE
+		case len(b) > size*coalesceMax:
+			return syscall.EINVAL
+		}
+		return 0
+	})
+}
+
 func (s *Socket) recvDatagram(b []byte, flags int) (n int, info PacketInfo, e syscall.Errno) {
-	if s.closedNow() {
+	s.ln.lockOnly()
+	closed, together, stamps := s.closed, s.opt.Coalesce, s.opt.Timestamps
+	s.ln.unlock(nil)
+	if closed {
 		return 0, info, syscall.EBADF
 	}
 	n, d, e := s.udp.tryRecv(b, flags&MsgPeek != 0)
@@ -226,11 +276,58 @@ func (s *Socket) recvDatagram(b []byte, flags int) (n int, info PacketInfo, e sy
 	if s.typ == SockRaw {
 		d.from = netip.AddrPortFrom(d.from.Addr(), 0)
 	}
-	info = PacketInfo{Peer: s.shown(d.from), Local: d.to, TTL: d.ttl, TOS: d.tos, AdapterIndex: d.ingress}
+	size := 0
+	if together && flags&MsgPeek == 0 && n <= len(b) {
+		size, n = s.udp.coalesce(b, n, &d)
+	}
+	info = PacketInfo{SegmentSize: size, Peer: s.shown(d.from), Local: d.to, TTL: d.ttl, TOS: d.tos, AdapterIndex: d.ingress}
 	if a := s.ln.host.conf.Load().adapter(d.ingress); a != nil {
 		info.Adapter = a.Name()
 	}
+	if stamps {
+		orDefault(&d.at, s.ln.host.clock.Now()) // it came before they were wanted
+		info.At = s.ln.host.clock.Wall(d.at)
+	}
 	return n, info, 0
+}
+
+// coalesceMax bounds the datagrams that are received, and sent, as one (Linux:
+// UDP_MAX_SEGMENTS).
+const coalesceMax = 128
+
+// coalesce reads datagrams that follow one of n bytes, of the same flow and not
+// larger, behind it into b. It returns the size of all but the last, 0 if there
+// is none to follow, and the size of all.
+func (s *udpSocket) coalesce(b []byte, n int, d *datagram) (size, all int) {
+	if n == 0 || s.proto != wire.ProtoUDP || s.raw != nil {
+		return 0, n
+	}
+	all = n
+	for range coalesceMax - 1 {
+		s.mu.Lock()
+		p := s.queue.First()
+		if p == nil || s.err != nil {
+			s.mu.Unlock()
+			break
+		}
+		next, k := datagramOf(p), p.LenFrom(p.Data)
+		next.at = d.at
+		if next != *d || k > n || k == 0 || all+k > len(b) {
+			s.mu.Unlock()
+			break
+		}
+		s.queue.Pop()
+		s.queued -= p.Footprint()
+		s.lane.host.mem.add(-int64(p.Footprint()))
+		s.mu.Unlock()
+		p.CopyTo(b[all:all+k], int(p.Data-p.Start()))
+		s.giveBack(p)
+		all, size = all+k, n
+		if k < n {
+			break
+		}
+	}
+	return size, all
 }
 
 func (s *Socket) closedNow() bool {

@@ -41,7 +41,7 @@ func (ln *lane) sendCookie(l *tcpListener, a *link.Adapter, p *packet.Packet) {
 	syn := wire.TCP(p.From(p.Transport))
 	s := tcpSocket{lane: ln}
 	local, remote := netip.AddrPortFrom(p.Dst, syn.DstPort()), netip.AddrPortFrom(p.Src, syn.SrcPort())
-	if ln.routeFrom(&s.way, p.Src, a.Index(), p.Dst) != 0 {
+	if ln.routeFor(&s.way, p.Src, a.Index(), p.Dst, l.options()) != 0 {
 		ln.drop(p, packet.ReasonTCPCookieRoute)
 		return
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/towpath/towpath/clock"
 	"github.com/towpath/towpath/firewall/hook"
+	"github.com/towpath/towpath/ip/route"
 	"github.com/towpath/towpath/link"
 	"github.com/towpath/towpath/packet"
 	"github.com/towpath/towpath/socket"
@@ -32,7 +33,7 @@ func (ln *lane) tcpIn(a *link.Adapter, p *packet.Packet) {
 	p.Data = p.Transport + uint16(seg.HeaderLen())
 	var isn uint32
 	reuse := false
-	if e := ln.tcp.find(p.Dst, p.Src, seg.DstPort(), seg.SrcPort()); e != nil {
+	if e := ln.tcp.find(p.Dst, p.Src, seg.DstPort(), seg.SrcPort()); e != nil && !e.elsewhere(p) {
 		p.Flow = &e.Flow
 		if e.sock != nil {
 			e.sock.receive(ln, p)
@@ -42,7 +43,7 @@ func (ln *lane) tcpIn(a *link.Adapter, p *packet.Packet) {
 			return
 		}
 	}
-	if l := ln.ports.listener(p.Dst, seg.DstPort(), spread(p.Src, seg.SrcPort())); l != nil {
+	if l := ln.ports.listener(p.Dst, seg.DstPort(), spread(p.Src, seg.SrcPort()), p.Ingress); l != nil {
 		l.receive(ln, a, p, isn, reuse)
 		return
 	}
@@ -112,6 +113,8 @@ type tcpSocket struct {
 	nextReady *tcpSocket   // its accept queue
 	face      *Socket      // who watches, if anybody
 	ttl, tos  uint8        // of its packets; 0: the host's
+	device    int32        // the only adapter it keeps to; 0: any
+	mark      uint32       // of its packets
 	older     *tcpSocket   // its handshakes
 	newer     *tcpSocket
 	early     *fastQueue // opened by a SYN with data, handshake not complete
@@ -145,6 +148,7 @@ func (s *tcpSocket) initConn(isn uint32, set bool, opt *sockOptions) {
 	if opt != nil {
 		s.ttl, s.tos, s.linger = opt.TTL, opt.TOS, opt.Linger
 		s.entry.shares = opt.ReuseAddr
+		s.device, s.mark = opt.Device, opt.Mark
 	}
 	s.conn.Init(&cfg, &s.lane.pool, s)
 	if opt != nil {
@@ -229,7 +233,7 @@ func (s *tcpSocket) Segment(_ *tcp.Conn, p *packet.Packet) {
 			return
 		}
 	}
-	p.Src, p.Dst, p.Flow = f.Src, f.Dst, &s.entry.Flow
+	p.Src, p.Dst, p.Flow, p.Mark = f.Src, f.Dst, &s.entry.Flow, s.mark
 	p.TTL, p.TOS = s.ttl, s.tos&^3|p.TOS&3 // the last two bits are the connection's own (RFC 3168)
 	if p.GSO.Size != 0 {
 		p.GSO.Type = packet.GSOTCP4
@@ -243,7 +247,8 @@ func (s *tcpSocket) Segment(_ *tcp.Conn, p *packet.Packet) {
 // reroute finds the way again after the configuration has changed.
 func (s *tcpSocket) reroute() packet.Reason {
 	entry, out, next := s.way.entry, s.way.out, s.way.next
-	r := s.lane.route(&s.way, s.entry.Tuple.Dst, out.Index())
+	k := route.Key{Dst: s.entry.Tuple.Dst, Src: s.entry.Tuple.Src, Out: s.device, Mark: s.mark, TOS: s.tos}
+	r := s.lane.routeBy(&s.way, &k, out.Index(), 0)
 	if r != packet.NotDropped {
 		s.conn.SoftError(syscall.ENETUNREACH)
 		return r
@@ -256,6 +261,16 @@ func (s *tcpSocket) reroute() packet.Reason {
 
 // receive takes a segment of this connection.
 func (s *tcpSocket) receive(ln *lane, p *packet.Packet) {
+	if l := s.listener; l != nil && !s.opened && l.n > l.backlog && wire.TCP(p.Head()).Flags()&(wire.TCPSyn|wire.TCPAck|wire.TCPRst) == wire.TCPAck {
+		// There is no room to accept it: the peer shall ask again, or is told
+		// (Linux: tcp_check_req).
+		if ln.conf.set.TCPAbortOnOverflow {
+			ln.refuse(p, packet.Track{})
+			s.giveUp(ln)
+		}
+		ln.drop(p, packet.ReasonTCPAcceptQueue)
+		return
+	}
 	if p.LenFrom(p.Data) > 0 && ln.host.mem.exceeded(int64(p.Footprint()), ln.conf.set.MemoryMax) &&
 		(s.conn.Readable() > queueFloor || !s.conn.Expects(wire.TCP(p.Head()).Seq())) {
 		ln.drop(p, packet.ReasonTCPMemory)
@@ -296,6 +311,9 @@ func (s *tcpSocket) finish(ln *lane) {
 	ln.drops[packet.ReasonTCPPruned] += uint64(s.conn.Pruned())
 	if ev := s.conn.Events(); ev != 0 {
 		s.happened(ln, ev)
+	}
+	if s.detached && s.face != nil {
+		s.face.tell(socket.EventOut) // who lingers looks again
 	}
 	if s.gone {
 		return
@@ -576,7 +594,7 @@ func (l *tcpListener) receive(ln *lane, a *link.Adapter, p *packet.Packet, isn u
 		return
 	}
 	var d dst
-	if ln.routeFrom(&d, p.Src, a.Index(), p.Dst) != 0 {
+	if ln.routeFor(&d, p.Src, a.Index(), p.Dst, l.options()) != 0 {
 		ln.drop(p, packet.ReasonTCPNoRoute)
 		return
 	}

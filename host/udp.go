@@ -34,7 +34,7 @@ func (ln *lane) udpIn(a *link.Adapter, p *packet.Packet) {
 		ln.udpToAll(p, udp)
 		return
 	}
-	s := ln.ports.datagram(p.Dst, p.Src, udp.DstPort(), udp.SrcPort())
+	s := ln.ports.datagram(p.Dst, p.Src, udp.DstPort(), udp.SrcPort(), p.Ingress)
 	if s == nil {
 		ln.icmpError(a, p, icmpPort)
 		ln.drop(p, packet.ReasonUDPNoSocket)
@@ -48,7 +48,7 @@ func (ln *lane) udpIn(a *link.Adapter, p *packet.Packet) {
 func (ln *lane) udpToAll(p *packet.Packet, udp wire.UDP) {
 	var last *udpSocket
 	for _, s := range ln.ports.datagrams[udp.DstPort()] {
-		if !s.takes(p.Dst, p.Src, udp.SrcPort()) {
+		if !s.takes(p, udp.SrcPort()) {
 			continue
 		}
 		if last != nil {
@@ -64,8 +64,11 @@ func (ln *lane) udpToAll(p *packet.Packet, udp wire.UDP) {
 }
 
 // takes reports whether a datagram to a group or network is for the socket.
-func (s *udpSocket) takes(dst, src netip.Addr, srcPort uint16) bool {
-	b := &s.binding
+func (s *udpSocket) takes(p *packet.Packet, srcPort uint16) bool {
+	b, dst, src := &s.binding, p.Dst, p.Src
+	if b.device != 0 && b.device != p.Ingress {
+		return false
+	}
 	if dst.Is4() && !b.v4 || dst.Is6() && !b.v6 {
 		return false
 	}
@@ -101,6 +104,7 @@ type udpSocket struct {
 	face    *Socket     // who watches, if anybody
 	wild    netip.Addr  // of a Socket: the address it was bound to
 	raw     *raw        // of a raw socket; nil otherwise
+	filter  PacketFilter
 
 	way dst // guarded by lane.mu: the way to wayTo
 	to  netip.Addr
@@ -124,6 +128,10 @@ const spentMax = 64
 
 // deliver queues a datagram for the reader.
 func (s *udpSocket) deliver(ln *lane, p *packet.Packet) {
+	if s.filter != nil && s.filtered(ln, p) {
+		ln.drop(p, packet.ReasonUDPFilter)
+		return
+	}
 	switch s.enqueue(ln, p) {
 	case queueFull:
 		ln.drop(p, packet.ReasonUDPQueueFull)
@@ -150,6 +158,9 @@ func (s *udpSocket) enqueue(ln *lane, p *packet.Packet) int {
 	if ln.host.mem.exceeded(int64(p.Footprint()), ln.conf.set.MemoryMax) {
 		s.mu.Unlock()
 		return queueMemory
+	}
+	if s.face != nil && s.face.opt.Timestamps {
+		p.Stamp = ln.now
 	}
 	s.queued += p.Footprint()
 	ln.host.mem.add(int64(p.Footprint()))
@@ -303,6 +314,9 @@ func (s *udpSocket) sendLocked(ln *lane, pp **packet.Packet, b []byte, seq uint1
 	if ip.Is4() && wire.IPv4Len+size > packet.SizeMax || size > packet.SizeMax {
 		return syscall.EMSGSIZE
 	}
+	if err := s.fitsPath(ln, to, size); err != 0 {
+		return err
+	}
 	if err := s.address(ln, p, ip, info); err != 0 {
 		return err
 	}
@@ -322,7 +336,7 @@ func (s *udpSocket) sendLocked(ln *lane, pp **packet.Packet, b []byte, seq uint1
 	p.Data = p.Start() + wire.UDPLen
 	*pp = nil
 	ln.unlooped = s.noLoop
-	ln.ipOut(p, &s.way)
+	ln.ipOutWith(p, &s.way, nil, s.discover(ip))
 	ln.unlooped = false
 	return nil
 }
@@ -332,15 +346,52 @@ func (s *udpSocket) sendLocked(ln *lane, pp **packet.Packet, b []byte, seq uint1
 func (s *udpSocket) address(ln *lane, p *packet.Packet, ip netip.Addr, info *PacketInfo) syscall.Errno {
 	p.Proto, p.Src, p.Dst, p.TTL, p.TOS = s.proto, s.way.src, ip.WithZone(""), ln.ttl(&s.way, ip), s.tos
 	switch {
+	case ip.IsMulticast() && s.face != nil:
+		p.TTL = s.face.opt.MulticastTTL
 	case s.ttl != 0:
 		p.TTL = s.ttl
 	case ip.IsMulticast():
 		p.TTL = 1 // RFC 1112 §6.1
 	}
+	if s.face != nil {
+		p.Mark = s.face.opt.Mark
+	}
 	if info == nil {
 		return 0
 	}
 	return info.apply(ln, p)
+}
+
+// discover is whether the socket's datagrams to ip may be fragmented.
+func (s *udpSocket) discover(ip netip.Addr) MTUDiscover {
+	switch {
+	case s.face == nil:
+		return MTUWant
+	case ip.Is4():
+		return s.face.opt.MTUDiscover
+	}
+	return s.face.opt.MTUDiscover6
+}
+
+// fitsPath refuses a datagram, of size bytes behind its IP header, that must
+// not be fragmented and is too large for the path or, if it is a probe, for the
+// link.
+func (s *udpSocket) fitsPath(ln *lane, to netip.AddrPort, size int) syscall.Errno {
+	ip := to.Addr()
+	var mtu int
+	switch s.discover(ip) {
+	case MTUDo:
+		mtu = ln.mtu(&s.way, ip)
+	case MTUProbe, MTUInterface:
+		mtu = s.way.linkMTU()
+	default:
+		return 0
+	}
+	if ipSize(ip, size) <= mtu {
+		return 0
+	}
+	s.keepLocal(ln, to, mtu)
+	return syscall.EMSGSIZE
 }
 
 // connectTo finds the way to a peer and keeps it for the next datagram.
@@ -364,7 +415,11 @@ func (s *udpSocket) connectTo(ln *lane, to netip.Addr) syscall.Errno {
 	if src.IsMulticast() || src == broadcast4 {
 		src = netip.Addr{}
 	}
-	if e := ln.routeFrom(&s.way, ip, scope, src); e != 0 {
+	var o *sockOptions
+	if s.face != nil {
+		o = &s.face.opt
+	}
+	if e := ln.routeFor(&s.way, ip, scope, src, o); e != 0 {
 		s.way.conf = nil
 		return e
 	}
@@ -492,13 +547,15 @@ func (s *udpSocket) setReadDeadline(ln *lane, at clockInstant) {
 }
 
 // udpError tells a socket of an ICMP error about a datagram it sent. Only
-// connected sockets hear of them, and those that keep errors, as on Linux.
+// connected sockets hear of them, and those that keep errors, as on Linux; of
+// soft ones only those that keep them, and package net's types, who have no
+// other way to learn why nobody answers.
 func (ln *lane) udpError(q *quoted, c icmpCause) bool {
 	var s *udpSocket
 	if q.proto == wire.ProtoUDP {
-		s = ln.ports.datagram(q.src, q.dst, q.srcPort, q.dstPort)
+		s = ln.ports.datagram(q.src, q.dst, q.srcPort, q.dstPort, 0)
 	} else {
-		s = ln.ports.echo(q.proto, q.src, q.dst, uint16(q.seq>>16))
+		s = ln.ports.echo(q.proto, q.src, q.dst, uint16(q.seq>>16), 0)
 	}
 	if s == nil {
 		return false
@@ -509,7 +566,7 @@ func (ln *lane) udpError(q *quoted, c icmpCause) bool {
 			ln.learnPMTU(q.dst, int(c.rest), ln.mtu(&d, q.dst))
 		}
 	}
-	if c.errno != 0 && (s.keepError(ln, q, &c) || s.remote.IsValid()) {
+	if c.errno != 0 && (s.keepError(ln, q, &c) || s.remote.IsValid() && (s.face == nil || c.hard(q.dst.Is6()))) {
 		s.fail(ln, c.errno)
 	}
 	return true

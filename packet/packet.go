@@ -2,6 +2,7 @@ package packet
 
 import (
 	"net/netip"
+	"time"
 
 	"github.com/towpath/towpath/wire"
 )
@@ -84,11 +85,13 @@ type Packet struct {
 	TTL      uint8
 	Src, Dst netip.Addr
 
-	Ingress int32  // index of the adapter it came in by; 0 for packets made here
-	Mark    uint32 // set by rules (Linux: skb->mark)
-	Flow    *Flow  // the flow it belongs to, once looked up
-	Trace   *Trace // nil unless this packet is being watched
-	Track   Track  // what connection tracking says of it
+	Ingress int32         // index of the adapter it came in by; 0 for packets made here
+	Mark    uint32        // set by rules (Linux: skb->mark)
+	Flow    *Flow         // the flow it belongs to, once looked up
+	Trace   *Trace        // nil unless this packet is being watched
+	Stamp   time.Duration // when it came, for sockets that want to know
+	Origin  uint32        // the packet socket that sent it, which does not see it; 0: none
+	Track   Track         // what connection tracking says of it
 
 	frags [FragsMax]Frag
 	batch int32 // packets chained behind a free list's head, in the depot
@@ -104,7 +107,7 @@ func (p *Packet) reset() {
 	p.Checksum, p.CsumOffset, p.GSO, p.FragMax = ChecksumNone, 0, GSO{}, 0
 	p.Proto, p.TOS, p.TTL = 0, 0, 0
 	p.Src, p.Dst = netip.Addr{}, netip.Addr{}
-	p.Ingress, p.Mark, p.Flow, p.Trace = 0, 0, nil, nil
+	p.Ingress, p.Mark, p.Flow, p.Trace, p.Origin, p.Stamp = 0, 0, nil, nil, 0, 0
 	p.Track = Track{}
 	p.freed = false
 }
@@ -371,7 +374,7 @@ func (c *Packet) copyFacts(p *Packet) {
 	c.Checksum, c.CsumOffset, c.GSO, c.FragMax = p.Checksum, p.CsumOffset, p.GSO, p.FragMax
 	c.Proto, c.TOS, c.TTL = p.Proto, p.TOS, p.TTL
 	c.Src, c.Dst = p.Src, p.Dst
-	c.Ingress, c.Mark, c.Flow, c.Trace = p.Ingress, p.Mark, p.Flow, p.Trace
+	c.Ingress, c.Mark, c.Flow, c.Trace, c.Origin = p.Ingress, p.Mark, p.Flow, p.Trace, p.Origin
 	c.Track = p.Track
 }
 

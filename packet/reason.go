@@ -151,11 +151,16 @@ const (
 	ReasonUDPQueueFull  // socket's receive buffer full
 	ReasonUDPMemory     // host's memory budget used up
 	ReasonUDPClosed     // in the queue when its socket was closed
+	ReasonUDPFilter     // not wanted by the socket's filter
 
 	// Raw and packet sockets: of each packet they get copies.
-	ReasonRawChecksum  // copy for a raw socket that wants checksums right
-	ReasonRawQueueFull // raw socket's receive buffer full
-	ReasonRawMemory    // raw socket's copy beyond the host's memory budget
+	ReasonRawChecksum     // copy for a raw socket that wants checksums right
+	ReasonRawQueueFull    // raw socket's receive buffer full
+	ReasonRawMemory       // raw socket's copy beyond the host's memory budget
+	ReasonRawFilter       // copy not wanted by the raw socket's filter
+	ReasonPacketQueueFull // packet socket's receive buffer full
+	ReasonPacketMemory    // packet socket's copy beyond the host's memory budget
+	ReasonPacketClosed    // in a packet socket's queue when it was closed
 
 	// TCP.
 	ReasonTCPMalformed        // header shorter or longer than can be
@@ -188,6 +193,7 @@ const (
 	ReasonTCPCookieRoute      // SYN to be answered with a cookie, with no way back
 	ReasonTCPCookieOptions    // the same, with malformed options
 	ReasonTCPCookieAck        // cookie that came back with malformed options
+	ReasonTCPAcceptQueue      // completes a handshake while the listener's accept queue is full
 	ReasonTCPBacklog          // listener's backlog full
 	ReasonTCPSynMemory        // host's memory budget used up
 	ReasonTCPMemory           // host's memory budget used up, and this connection has its share
@@ -341,9 +347,14 @@ var reasonText = [ReasonCount]string{
 	ReasonUDPQueueFull:        "udp receive buffer full",
 	ReasonUDPMemory:           "udp beyond host memory",
 	ReasonUDPClosed:           "udp socket closed",
+	ReasonUDPFilter:           "udp socket filter",
 	ReasonRawChecksum:         "raw socket checksum wrong",
 	ReasonRawQueueFull:        "raw socket receive buffer full",
 	ReasonRawMemory:           "raw socket beyond host memory",
+	ReasonRawFilter:           "raw socket filter",
+	ReasonPacketQueueFull:     "packet socket receive buffer full",
+	ReasonPacketMemory:        "packet socket beyond host memory",
+	ReasonPacketClosed:        "packet socket closed",
 	ReasonTCPMalformed:        "tcp malformed",
 	ReasonTCPChecksum:         "tcp checksum wrong",
 	ReasonTCPNoSocket:         "tcp port closed",
@@ -374,6 +385,7 @@ var reasonText = [ReasonCount]string{
 	ReasonTCPCookieRoute:      "tcp syn cookie without route",
 	ReasonTCPCookieOptions:    "tcp syn options malformed, no cookie",
 	ReasonTCPCookieAck:        "tcp syn cookie came back with malformed options",
+	ReasonTCPAcceptQueue:      "tcp accept queue full",
 	ReasonTCPBacklog:          "tcp backlog full",
 	ReasonTCPSynMemory:        "tcp syn beyond host memory",
 	ReasonTCPMemory:           "tcp data beyond host memory",

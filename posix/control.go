@@ -22,8 +22,12 @@ func (p *Process) Control(fd int, info *host.PacketInfo) []Cmsg {
 func (f *file) control(info *host.PacketInfo) (ctl []Cmsg) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	ctl = f.stampCmsg(nil, info.At)
+	if f.sock.Options().Coalesce && info.SegmentSize != 0 {
+		ctl = append(ctl, Cmsg{SOL_UDP, UDP_GRO, binary.LittleEndian.AppendUint32(nil, uint32(info.SegmentSize))})
+	}
 	if len(f.recv) == 0 || !info.Local.IsValid() {
-		return nil
+		return ctl
 	}
 	num := func(level, typ int, v uint32) {
 		ctl = append(ctl, Cmsg{level, typ, binary.LittleEndian.AppendUint32(nil, v)})
@@ -88,6 +92,11 @@ func sendInfo(ctl []Cmsg) (*host.PacketInfo, syscall.Errno) {
 				return nil, syscall.EINVAL
 			}
 			info.Local = netip.AddrFrom16([16]byte(m.Data[:16])).Unmap()
+		case optName{SOL_UDP, UDP_SEGMENT}:
+			if len(m.Data) != 2 {
+				return nil, syscall.EINVAL
+			}
+			info.SegmentSize = int(binary.LittleEndian.Uint16(m.Data))
 		case optName{IPPROTO_IP, IP_TTL}, optName{IPPROTO_IPV6, IPV6_HOPLIMIT}:
 			info.TTL, e = num(m)
 		case optName{IPPROTO_IP, IP_TOS}, optName{IPPROTO_IPV6, IPV6_TCLASS}:
@@ -104,6 +113,7 @@ func sendInfo(ctl []Cmsg) (*host.PacketInfo, syscall.Errno) {
 
 // Origins of a sock_extended_err.
 const (
+	soEEOriginLocal = 1
 	soEEOriginICMP  = 2
 	soEEOriginICMP6 = 3
 )
@@ -114,14 +124,22 @@ const (
 func errorCmsg(q *host.SocketError, family int) Cmsg {
 	b := binary.LittleEndian.AppendUint32(nil, uint32(q.Errno))
 	origin := byte(soEEOriginICMP)
-	if q.V6 {
+	switch {
+	case q.Here:
+		origin, family = soEEOriginLocal, AF_UNSPEC
+	case q.V6:
 		origin = soEEOriginICMP6
 	}
 	b = append(b, origin, q.Type, q.Code, 0)
 	b = binary.LittleEndian.AppendUint32(b, q.Info)
 	b = binary.LittleEndian.AppendUint32(b, 0)
 	b = binary.LittleEndian.AppendUint16(b, uint16(family))
-	if family == AF_INET {
+	switch {
+	case family == AF_UNSPEC && !q.V6:
+		return Cmsg{IPPROTO_IP, IP_RECVERR, append(b, make([]byte, 14)...)}
+	case family == AF_UNSPEC:
+		return Cmsg{IPPROTO_IPV6, IPV6_RECVERR, append(b, make([]byte, 26)...)}
+	case family == AF_INET:
 		a := q.Offender.As4()
 		return Cmsg{IPPROTO_IP, IP_RECVERR, append(append(b, 0, 0), append(a[:], make([]byte, 8)...)...)}
 	}

@@ -22,6 +22,10 @@
 // [host.SocketOptions]; those that are only remembered (and read back) are
 // listed as such.
 //
+// Packet sockets (AF_PACKET) have addresses of their own kind in Addr.Link, and
+// filters of all datagram sockets are BPF programs of capture/bpf. The value of
+// SO_ATTACH_FILTER is here the program itself, not a pointer to it.
+//
 // # Limits
 //
 // Descriptors cannot be duplicated or passed on: that is the business of who

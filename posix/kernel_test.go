@@ -938,7 +938,7 @@ func TestLikeTheKernel(t *testing.T) {
 		for _, domain := range []int{unix.AF_INET, unix.AF_INET6} {
 			t.Run(s.name+map[int]string{unix.AF_INET: "/IPv4", unix.AF_INET6: "/IPv6"}[domain], func(t *testing.T) {
 				typ, proto := unix.SOCK_STREAM, 0
-				if strings.HasPrefix(s.name, "raw:") {
+				if strings.HasPrefix(s.name, "raw:") || strings.HasPrefix(s.name, "packet:") {
 					typ, proto = unix.SOCK_RAW, testProto // for superusers
 				}
 				if fd, err := unix.Socket(domain, typ, proto); err != nil {

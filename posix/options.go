@@ -17,6 +17,7 @@ const (
 	IPPROTO_IP   = 0
 	IPPROTO_TCP  = 6
 	IPPROTO_UDP  = 17
+	SOL_UDP      = IPPROTO_UDP
 	IPPROTO_IPV6 = 41
 	SOL_ICMPV6   = 58
 	SOL_RAW      = 255
@@ -49,6 +50,7 @@ const (
 	SO_PROTOCOL        = 38
 	SO_DOMAIN          = 39
 	SO_BUSY_POLL       = 46
+	SO_BINDTOIFINDEX   = 62
 	SO_MAX_PACING_RATE = 47
 	SO_INCOMING_CPU    = 49
 	SO_MEMINFO         = 55
@@ -80,24 +82,31 @@ const (
 	TCP_INQ                = 36
 	TCP_TX_DELAY           = 37
 
-	IP_TOS            = 1
-	IP_TTL            = 2
-	IP_HDRINCL        = 3
-	IP_PKTINFO        = 8
-	IP_MTU_DISCOVER   = 10
-	IP_RECVERR        = 11
-	IP_RECVTTL        = 12
-	IP_RECVTOS        = 13
-	IP_MTU            = 14
-	IP_FREEBIND       = 15
-	IP_TRANSPARENT    = 19
-	IP_MULTICAST_IF   = 32
-	IP_MULTICAST_TTL  = 33
-	IP_MULTICAST_LOOP = 34
+	IP_TOS                  = 1
+	IP_TTL                  = 2
+	IP_HDRINCL              = 3
+	IP_PKTINFO              = 8
+	IP_BIND_ADDRESS_NO_PORT = 24
+	IP_ADD_MEMBERSHIP       = 35
+	IP_DROP_MEMBERSHIP      = 36
+	IP_MTU_DISCOVER         = 10
+	IP_RECVERR              = 11
+	IP_RECVTTL              = 12
+	IP_RECVTOS              = 13
+	IP_MTU                  = 14
+	IP_FREEBIND             = 15
+	IP_TRANSPARENT          = 19
+	IP_MULTICAST_IF         = 32
+	IP_MULTICAST_TTL        = 33
+	IP_MULTICAST_LOOP       = 34
 
 	IPV6_CHECKSUM       = 7
 	IPV6_UNICAST_HOPS   = 16
+	IPV6_MULTICAST_IF   = 17
 	IPV6_MULTICAST_HOPS = 18
+	IPV6_JOIN_GROUP     = 20
+	IPV6_LEAVE_GROUP    = 21
+	IPV6_MTU            = 24
 	IPV6_MULTICAST_LOOP = 19
 	IPV6_MTU_DISCOVER   = 23
 	IPV6_RECVERR        = 25
@@ -110,6 +119,9 @@ const (
 	IPV6_TCLASS         = 67
 	IPV6_HDRINCL        = 36
 
+	UDP_SEGMENT = 103
+	UDP_GRO     = 104
+
 	ICMP_FILTER   = 1
 	ICMPV6_FILTER = 1
 )
@@ -120,14 +132,12 @@ type optName struct{ level, name int }
 // kept are options that are read back as they were set, or as the value here
 // before. Nothing follows from them yet.
 var kept = map[optName]int32{
-	{SOL_SOCKET, SO_DEBUG}: 0, {SOL_SOCKET, SO_DONTROUTE}: 0, {SOL_SOCKET, SO_PRIORITY}: 0, {SOL_SOCKET, SO_MARK}: 0,
-	{SOL_SOCKET, SO_TIMESTAMP}: 0, {SOL_SOCKET, SO_TIMESTAMPNS}: 0, {SOL_SOCKET, SO_TIMESTAMPING}: 0, {SOL_SOCKET, SO_ZEROCOPY}: 0,
+	{SOL_SOCKET, SO_DEBUG}: 0, {SOL_SOCKET, SO_DONTROUTE}: 0, {SOL_SOCKET, SO_PRIORITY}: 0, {SOL_SOCKET, SO_ZEROCOPY}: 0,
 	{SOL_SOCKET, SO_BUSY_POLL}: 0, {SOL_SOCKET, SO_INCOMING_CPU}: -1,
 	{IPPROTO_TCP, TCP_DEFER_ACCEPT}: 0, {IPPROTO_TCP, TCP_TIMESTAMP}: 0,
 	{IPPROTO_TCP, TCP_SAVE_SYN}: 0, {IPPROTO_TCP, TCP_INQ}: 0,
-	{IPPROTO_TCP, TCP_TX_DELAY}:   0,
-	{IPPROTO_IP, IP_MTU_DISCOVER}: 1, {IPPROTO_IP, IP_FREEBIND}: 0, {IPPROTO_IP, IP_TRANSPARENT}: 0,
-	{IPPROTO_IP, IP_MULTICAST_TTL}: 1, {IPPROTO_IPV6, IPV6_MULTICAST_HOPS}: 1, {IPPROTO_IPV6, IPV6_MTU_DISCOVER}: 1,
+	{IPPROTO_TCP, TCP_TX_DELAY}: 0,
+	{IPPROTO_IP, IP_FREEBIND}:   0, {IPPROTO_IP, IP_TRANSPARENT}: 0,
 }
 
 // wanted are options that ask for control messages.
@@ -164,6 +174,11 @@ func (p *Process) SetSockOpt(fd, level, name int, data []byte) syscall.Errno {
 	if level == IPPROTO_IPV6 && f.sock.Family() != AF_INET6 {
 		return syscall.ENOPROTOOPT
 	}
+	if packet := f.sock.Family() == AF_PACKET; level == SOL_PACKET && packet {
+		return f.setPacket(name, data)
+	} else if packet && level != SOL_SOCKET {
+		return syscall.ENOPROTOOPT
+	}
 	switch n {
 	case optName{SOL_SOCKET, SO_LINGER}:
 		if len(data) < 8 {
@@ -191,8 +206,6 @@ func (p *Process) SetSockOpt(fd, level, name int, data []byte) syscall.Errno {
 			f.sndTimeo = d
 		}
 		return 0
-	case optName{SOL_SOCKET, SO_BINDTODEVICE}:
-		return 0
 	case optName{SOL_SOCKET, SO_MAX_PACING_RATE}:
 		rate := uint64(0)
 		switch {
@@ -209,6 +222,8 @@ func (p *Process) SetSockOpt(fd, level, name int, data []byte) syscall.Errno {
 			rate = 0 // no bound
 		}
 		return f.set(func(o *host.SocketOptions) { o.MaxPacingRate = rate })
+	case optName{SOL_SOCKET, SO_ATTACH_FILTER}:
+		return p.attach(fd, data)
 	case optName{IPPROTO_TCP, TCP_CONGESTION}:
 		cc := string(data)
 		for i, c := range data {
@@ -221,8 +236,10 @@ func (p *Process) SetSockOpt(fd, level, name int, data []byte) syscall.Errno {
 	case optName{IPPROTO_TCP, TCP_FASTOPEN_KEY}:
 		return f.setFastOpenKeys(data)
 	}
-	if e, ok := f.setRaw(n, data); ok {
-		return e
+	for _, set := range []func(optName, []byte) (syscall.Errno, bool){f.setRaw, p.wayOf(f).set, f.setStamps} {
+		if e, ok := set(n, data); ok {
+			return e
+		}
 	}
 	v, e := optInt(level, data)
 	if e != 0 {
@@ -232,6 +249,8 @@ func (p *Process) SetSockOpt(fd, level, name int, data []byte) syscall.Errno {
 	case optName{SOL_SOCKET, SO_TYPE}, optName{SOL_SOCKET, SO_ERROR}, optName{SOL_SOCKET, SO_PROTOCOL}, optName{SOL_SOCKET, SO_DOMAIN},
 		optName{SOL_SOCKET, SO_ACCEPTCONN}, optName{SOL_SOCKET, SO_SNDLOWAT}, optName{IPPROTO_TCP, TCP_INFO}:
 		return syscall.ENOPROTOOPT
+	case optName{SOL_SOCKET, SO_DETACH_FILTER}:
+		return f.sock.SetFilter(nil)
 	case optName{SOL_SOCKET, SO_REUSEADDR}:
 		return f.set(func(o *host.SocketOptions) { o.ReuseAddr = v != 0 })
 	case optName{SOL_SOCKET, SO_REUSEPORT}:
@@ -346,15 +365,12 @@ func (p *Process) SetSockOpt(fd, level, name int, data []byte) syscall.Errno {
 		}
 		return f.set(func(o *host.SocketOptions) { o.V6Only = v != 0 })
 	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
 	if wanted[n] {
-		if f.recv == nil {
-			f.recv = make(map[optName]bool)
-		}
-		f.recv[n] = v != 0
+		f.want(n, v != 0)
 		return 0
 	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	if _, ok := kept[n]; ok {
 		if f.kept == nil {
 			f.kept = make(map[optName][]byte)
@@ -363,6 +379,16 @@ func (p *Process) SetSockOpt(fd, level, name int, data []byte) syscall.Errno {
 		return 0
 	}
 	return syscall.ENOPROTOOPT
+}
+
+// want notes whether a socket wants control messages.
+func (f *file) want(n optName, on bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.recv == nil {
+		f.recv = make(map[optName]bool)
+	}
+	f.recv[n] = on
 }
 
 // optInt is the value of an option that is an int; IP's may be a byte.
@@ -430,8 +456,15 @@ func (p *Process) getOption(f *file, n optName, size int) ([]byte, syscall.Errno
 	if n.level == IPPROTO_IPV6 && f.sock.Family() != AF_INET6 {
 		return nil, syscall.EOPNOTSUPP
 	}
-	if b, e, ok := f.getRaw(n); ok {
-		return b, e
+	for _, get := range []func(optName) ([]byte, syscall.Errno, bool){f.getRaw, p.wayOf(f).get, f.getStamps} {
+		if b, e, ok := get(n); ok {
+			return b, e
+		}
+	}
+	if packet := f.sock.Family() == AF_PACKET; n.level == SOL_PACKET && packet {
+		return f.getPacket(n.name)
+	} else if packet && n.level != SOL_SOCKET {
+		return nil, syscall.ENOPROTOOPT
 	}
 	o := f.sock.Options()
 	num := func(v int32) ([]byte, syscall.Errno) { return binary.LittleEndian.AppendUint32(nil, uint32(v)), 0 }
@@ -492,8 +525,6 @@ func (p *Process) getOption(f *file, n optName, size int) ([]byte, syscall.Errno
 		return timeval(f.rcvTimeo), 0
 	case optName{SOL_SOCKET, SO_SNDTIMEO}:
 		return timeval(f.sndTimeo), 0
-	case optName{SOL_SOCKET, SO_BINDTODEVICE}:
-		return nil, 0
 	case optName{SOL_SOCKET, SO_MEMINFO}:
 		return make([]byte, 36), 0
 	case optName{SOL_SOCKET, SO_MAX_PACING_RATE}:
@@ -588,12 +619,6 @@ func (p *Process) getOption(f *file, n optName, size int) ([]byte, syscall.Errno
 		return flag(o.RecvErr)
 	case optName{IPPROTO_IPV6, IPV6_RECVERR}:
 		return flag(o.RecvErr6)
-	case optName{IPPROTO_IP, IP_MTU}:
-		i, e := f.sock.Info()
-		if e != 0 || i.AdvMSS == 0 {
-			return nil, syscall.ENOTCONN
-		}
-		return num(int32(i.AdvMSS + 40))
 	}
 	if wanted[n] {
 		return flag(f.recv[n])

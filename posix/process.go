@@ -72,6 +72,8 @@ type file struct {
 	outReq   int
 	slow     bool               // TCP_QUICKACK was set to 0
 	recv     map[optName]bool   // control messages that are wanted
+	stamps   stampKind          // of the time of arrival
+	stamping int32              // the flags of SO_TIMESTAMPING
 	kept     map[optName][]byte // options that are only remembered
 }
 
@@ -149,6 +151,9 @@ func (p *Process) add(fd int, f *file) (int, syscall.Errno) {
 func (p *Process) Socket(want, domain, typ, proto int) (int, syscall.Errno) {
 	if typ&^(SOCK_TYPE_MASK|SOCK_NONBLOCK|SOCK_CLOEXEC) != 0 {
 		return -1, syscall.EINVAL
+	}
+	if domain == AF_PACKET {
+		proto = networkOrder(proto)
 	}
 	s, e := p.h.Socket(domain, host.SockType(typ&SOCK_TYPE_MASK), proto)
 	if e != 0 {
@@ -269,11 +274,12 @@ func (p *Process) retry(f *file, dontWait bool, timeout time.Duration, try func(
 	}
 }
 
-// An Addr is a socket address: a family, and for AF_INET and AF_INET6 an
-// address and a port.
+// An Addr is a socket address: a family, for AF_INET and AF_INET6 an address and
+// a port, for AF_PACKET what stands in a struct sockaddr_ll.
 type Addr struct {
 	Family int
 	netip.AddrPort
+	Link host.LinkAddr
 }
 
 // AddrOf is the address of an AddrPort.
@@ -282,9 +288,9 @@ func AddrOf(a netip.AddrPort) Addr {
 	case !a.IsValid():
 		return Addr{}
 	case a.Addr().Is4():
-		return Addr{AF_INET, a}
+		return Addr{Family: AF_INET, AddrPort: a}
 	}
-	return Addr{AF_INET6, a}
+	return Addr{Family: AF_INET6, AddrPort: a}
 }
 
 // check looks at the family of an address for a socket.
@@ -303,6 +309,12 @@ func (p *Process) Bind(fd int, a Addr) syscall.Errno {
 	f, e := p.socketOf(fd)
 	if e != 0 {
 		return e
+	}
+	if f.sock.Family() == AF_PACKET {
+		if a.Family != AF_PACKET {
+			return syscall.EINVAL
+		}
+		return f.sock.BindLink(a.Link)
 	}
 	if a.Family == AF_UNSPEC && f.sock.Family() == AF_INET && a.Addr().IsValid() && a.Addr().IsUnspecified() {
 		a.Family = AF_INET // as Linux, for old programs
@@ -358,6 +370,9 @@ func (p *Process) Connect(fd int, a Addr) syscall.Errno {
 	if a.Family == AF_UNSPEC {
 		return f.sock.Disconnect()
 	}
+	if f.sock.Family() == AF_PACKET {
+		return syscall.EOPNOTSUPP
+	}
 	if e := a.check(f.sock); e != 0 {
 		return e
 	}
@@ -399,6 +414,10 @@ func (p *Process) Shutdown(fd, how int) syscall.Errno {
 
 // GetSockName is the local address.
 func (p *Process) GetSockName(fd int) (Addr, syscall.Errno) {
+	if f, e := p.socketOf(fd); e == 0 && f.sock.Family() == AF_PACKET {
+		x, e := f.sock.LinkName()
+		return AddrOfLink(x), e
+	}
 	return p.name(fd, (*host.Socket).LocalName)
 }
 
@@ -416,7 +435,7 @@ func (p *Process) name(fd int, of func(*host.Socket) (netip.AddrPort, syscall.Er
 	if e != 0 {
 		return Addr{}, e
 	}
-	return Addr{f.sock.Family(), a}, 0
+	return Addr{Family: f.sock.Family(), AddrPort: a}, 0
 }
 
 // A Cmsg is a control message.
@@ -458,9 +477,12 @@ func (p *Process) Recv(fd int, b []byte, flags int) (m Msg, e syscall.Errno) {
 			m.Flags |= MSG_TRUNC
 		}
 		m.Flags |= MSG_ERRQUEUE
-		m.From = Addr{f.sock.Family(), q.Peer}
+		m.From = Addr{Family: f.sock.Family(), AddrPort: q.Peer}
 		m.Ctl = []Cmsg{errorCmsg(&q, f.sock.Family())}
 		return m, 0
+	}
+	if f.sock.Family() == AF_PACKET {
+		return p.recvFrame(f, b, flags)
 	}
 	stream := f.sock.Type() == host.SockStream
 	hostFlags := flags & (MSG_PEEK | MSG_TRUNC)
@@ -474,9 +496,10 @@ func (p *Process) Recv(fd int, b []byte, flags int) (m Msg, e syscall.Errno) {
 			return e
 		}
 		if stream {
-			got += n
-			if flags&(MSG_WAITALL|MSG_PEEK) == MSG_WAITALL && n > 0 && got < len(b) {
-				return syscall.EAGAIN // there is more to come
+			for got += n; flags&(MSG_WAITALL|MSG_PEEK) == MSG_WAITALL && n > 0 && got < len(b); got += n {
+				if n, _, e = f.sock.Recv(b[got:], hostFlags); e != 0 { // unless the end is there
+					return e
+				}
 			}
 			return 0
 		}
@@ -487,7 +510,7 @@ func (p *Process) Recv(fd int, b []byte, flags int) (m Msg, e syscall.Errno) {
 				got = len(b)
 			}
 		}
-		m.From = Addr{f.sock.Family(), info.Peer}
+		m.From = Addr{Family: f.sock.Family(), AddrPort: info.Peer}
 		m.Ctl = f.control(&info)
 		return 0
 	})
@@ -504,7 +527,10 @@ func (p *Process) Send(fd int, b []byte, flags int, to Addr, ctl []Cmsg) (int, s
 	if e != 0 {
 		return -1, e
 	}
-	if f.sock.Type() != host.SockStream {
+	switch {
+	case f.sock.Family() == AF_PACKET:
+		return f.sendFrame(b, flags, to)
+	case f.sock.Type() != host.SockStream:
 		return p.sendDatagram(f, b, flags, to, ctl)
 	}
 	if flags&MSG_FASTOPEN != 0 {
@@ -559,7 +585,7 @@ func (p *Process) sendDatagram(f *file, b []byte, flags int, to Addr, ctl []Cmsg
 	var dest netip.AddrPort
 	if to.Family != AF_UNSPEC {
 		if f.sock.Family() == AF_INET6 && to.Family == AF_INET { // Linux sends such
-			to = Addr{AF_INET6, netip.AddrPortFrom(netip.AddrFrom16(to.Addr().As16()), to.Port())}
+			to = Addr{Family: AF_INET6, AddrPort: netip.AddrPortFrom(netip.AddrFrom16(to.Addr().As16()), to.Port())}
 		}
 		if e := to.check(f.sock); e != 0 {
 			return -1, e

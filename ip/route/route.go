@@ -146,6 +146,42 @@ func (t *Table) Lookup(dst netip.Addr) (r Route, ok bool) {
 	return best.routes[0], true
 }
 
+// LookupOn finds the best route to dst among those by one adapter.
+func (t *Table) LookupOn(dst netip.Addr, adapter int32) (best Route, ok bool) {
+	n := t.v4
+	if dst.Is6() {
+		n = t.v6
+	}
+	for n != nil && n.prefix.Contains(dst) {
+		for _, r := range n.routes {
+			if r.Kind == Unicast && r.by(adapter) {
+				best, ok = r, true
+				break
+			}
+		}
+		if n.prefix.Bits() == dst.BitLen() {
+			break
+		}
+		n = n.child[bit(dst, n.prefix.Bits())]
+	}
+	return best, ok
+}
+
+// by reports whether a route leads by an adapter; of several ways it keeps the
+// one that does.
+func (r *Route) by(adapter int32) bool {
+	if r.Multi == nil {
+		return r.Adapter == adapter
+	}
+	for _, h := range r.Multi.Hops {
+		if h.Adapter == adapter {
+			r.Multi, r.Via, r.Adapter = nil, h.Via, adapter
+			return true
+		}
+	}
+	return false
+}
+
 // All returns every route, by prefix and metric.
 func (t *Table) All() []Route {
 	all := make([]Route, 0, t.n)

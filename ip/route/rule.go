@@ -53,7 +53,7 @@ type Rule struct {
 // A Key is what is known of a packet that looks for its way.
 type Key struct {
 	Dst, Src netip.Addr // Src may be unknown, the zero Addr
-	In, Out  int32
+	In, Out  int32      // Out: the only adapter that will do, if not 0
 	Mark     uint32
 	TOS      uint8
 }
@@ -152,11 +152,19 @@ func (p *Rules) Each(f func(*Table) *Table) *Rules {
 	return c
 }
 
+// lookup is Lookup, or LookupOn if the key says by which adapter.
+func (t *Table) lookup(k *Key) (Route, bool) {
+	if k.Out != 0 {
+		return t.LookupOn(k.Dst, k.Out)
+	}
+	return t.Lookup(k.Dst)
+}
+
 // Lookup finds the way of a packet by the rules, and in main where they say so.
 // A rule that refuses packets gives a route of its kind.
 func (p *Rules) Lookup(k *Key, main *Table) (r Route, ok bool) {
 	if p == nil {
-		return main.Lookup(k.Dst)
+		return main.lookup(k)
 	}
 	from := uint32(0) // of a goto: it only ever goes on
 	for i := range p.rules {
@@ -181,7 +189,7 @@ func (p *Rules) Lookup(k *Key, main *Table) (r Route, ok bool) {
 			if t == nil {
 				continue
 			}
-			if r, ok = t.Lookup(k.Dst); ok && !(rule.Suppress && r.Dst.Bits() <= rule.SuppressBits) {
+			if r, ok = t.lookup(k); ok && !(rule.Suppress && r.Dst.Bits() <= rule.SuppressBits) {
 				return r, true
 			}
 		}
