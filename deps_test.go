@@ -72,9 +72,10 @@ capture/pcap:     capture/bpf capture/expr capture/jit capture/live capture/save
 host:             clock packet wire link link/loop ip/ifaddr ip/route ip/neigh ip/frag ip/group tcp tcp/cc socket firewall/hook
 ----
 posix:            capture/bpf clock host link socket tcp wire
-posix/rtnl:       host ip/ifaddr ip/neigh ip/route link
+posix/procnet:    host ip/neigh ip/route packet posix tcp wire
+posix/rtnl:       host ip/ifaddr ip/neigh ip/route link posix tcp wire
 posix/sockd:      clock host ip/route link packet posix socket golang.org/x/sys
-run:              host internal/unotify posix posix/rtnl socket golang.org/x/net golang.org/x/sys
+run:              host internal/unotify posix posix/procnet posix/rtnl socket golang.org/x/net golang.org/x/sys
 
 service:          host
 service/echo:     host service

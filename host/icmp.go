@@ -156,6 +156,7 @@ func stationGroup(in *link.Adapter, p *packet.Packet) bool {
 
 // icmpOut fills in the checksum of the ICMP message p and sends it.
 func (ln *lane) icmpOut(p *packet.Packet, d *dst) {
+	ln.stats.ip(p.Src).ICMPOut++
 	ln.icmpSum(p)
 	ln.ipOut(p, d)
 }
@@ -174,6 +175,7 @@ func (ln *lane) icmpSum(p *packet.Packet) {
 
 // icmpv4In takes an ICMP message for us.
 func (ln *lane) icmpv4In(a *link.Adapter, p *packet.Packet) {
+	ln.stats.IPv4.ICMPIn++
 	if !p.Linear(wire.ICMPLen) {
 		ln.drop(p, packet.ReasonICMPMalformed)
 		return
@@ -200,6 +202,7 @@ func (ln *lane) icmpv4In(a *link.Adapter, p *packet.Packet) {
 
 // icmpv6In takes an ICMPv6 message for us.
 func (ln *lane) icmpv6In(a *link.Adapter, p *packet.Packet) {
+	ln.stats.IPv6.ICMPIn++
 	if p.Len() < wire.ICMPLen || !p.Linear(min(p.Len(), p.LinearMax())) {
 		ln.drop(p, packet.ReasonICMPMalformed)
 		return

@@ -67,6 +67,7 @@ func (ln *lane) ethernetIn(a *link.Adapter, p *packet.Packet) {
 // ipv4In checks an IPv4 header once and takes down what it says. After it the
 // families stay together.
 func (ln *lane) ipv4In(a *link.Adapter, p *packet.Packet) {
+	ln.stats.IPv4.Received++
 	size := p.Len()
 	if !p.Linear(wire.IPv4Len) || !p.Linear(wire.IPv4(p.Head()).HeaderLen()) || !wire.IPv4(p.Head()).Valid(size) {
 		ln.drop(p, packet.ReasonIPMalformed)
@@ -101,6 +102,7 @@ func (ln *lane) ipv4In(a *link.Adapter, p *packet.Packet) {
 
 // ipv6In does for IPv6 what ipv4In does, extension headers included.
 func (ln *lane) ipv6In(a *link.Adapter, p *packet.Packet) {
+	ln.stats.IPv6.Received++
 	size := p.Len()
 	if !p.Linear(wire.IPv6Len) || !wire.IPv6(p.Head()).Valid(size) {
 		ln.drop(p, packet.ReasonIPMalformed)
@@ -267,6 +269,7 @@ func (ln *lane) reassembled(a *link.Adapter, p *packet.Packet) {
 
 // transportIn hands a packet to its transport protocol.
 func (ln *lane) transportIn(a *link.Adapter, p *packet.Packet) {
+	ln.stats.ip(p.Src).Delivered++
 	p.Pull(int(p.Transport - p.Start()))
 	heard := len(ln.raws) != 0 && ln.rawIn(p)
 	switch p.Proto {

@@ -253,6 +253,7 @@ func (ln *lane) ipOutWith(p *packet.Packet, d *dst, options []byte, m MTUDiscove
 // localOut sends a packet made here whose IP header is complete: p begins with
 // it.
 func (ln *lane) localOut(p *packet.Packet, d *dst) {
+	ln.stats.ip(p.Src).Sent++
 	if js := ln.conf.hooks.Packet[hook.Output]; js != nil {
 		to, mark, tos := p.Dst, p.Mark, p.TOS
 		if !ln.judge(hook.Output, js, nil, d.out, p) {

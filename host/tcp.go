@@ -20,6 +20,7 @@ import (
 
 // tcpIn finds the connection of a segment, or the listener it may open one at.
 func (ln *lane) tcpIn(a *link.Adapter, p *packet.Packet) {
+	ln.stats.TCPReceived++
 	if !p.Linear(wire.TCPLen) || !p.Linear(wire.TCP(p.Head()).HeaderLen()) || !wire.TCP(p.Head()).Valid() {
 		ln.drop(p, packet.ReasonTCPMalformed)
 		return
@@ -79,6 +80,7 @@ func (ln *lane) tcpReply(r, p *packet.Packet) {
 
 // segmentOut adds the pseudo-header's checksum to a segment and sends it.
 func (ln *lane) segmentOut(p *packet.Packet, d *dst) {
+	ln.stats.TCPSent++
 	if p.Proto = wire.ProtoTCP; p.TTL == 0 {
 		p.TTL = ln.ttl(d, p.Dst)
 	}
@@ -388,6 +390,7 @@ func (s *tcpSocket) established(ln *lane) {
 		s.fastOpenLearn(ln)
 	}
 	if s.listener != nil {
+		ln.stats.TCPAccepted++
 		s.listener.ready(ln, s)
 	}
 }
@@ -396,6 +399,7 @@ func (s *tcpSocket) established(ln *lane) {
 // be read.
 func (s *tcpSocket) leave(ln *lane) {
 	s.gone = true
+	ln.stats.TCPRetransmitted += uint64(s.conn.Info().Retrans)
 	ln.host.mem.add(-tcpSocketCost)
 	ln.wheel.Cancel(&s.timer)
 	if s.listener != nil && !s.opened {

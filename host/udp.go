@@ -133,6 +133,10 @@ func (s *udpSocket) deliver(ln *lane, p *packet.Packet) {
 		return
 	}
 	switch s.enqueue(ln, p) {
+	case queued:
+		if s.proto == wire.ProtoUDP {
+			ln.stats.UDPReceived++
+		}
 	case queueFull:
 		ln.drop(p, packet.ReasonUDPQueueFull)
 	case queueMemory:
@@ -335,6 +339,7 @@ func (s *udpSocket) sendLocked(ln *lane, pp **packet.Packet, b []byte, seq uint1
 	p.Checksum, p.CsumOffset = packet.ChecksumPartial, 6
 	p.Data = p.Start() + wire.UDPLen
 	*pp = nil
+	ln.stats.UDPSent++
 	ln.unlooped = s.noLoop
 	ln.ipOutWith(p, &s.way, nil, s.discover(ip))
 	ln.unlooped = false

@@ -39,6 +39,7 @@ type datagram struct {
 type sender struct {
 	*near
 	name string
+	mu   sync.Mutex // held while what the program has sent is taken out
 }
 
 // openDatagram makes the far end.
@@ -145,7 +146,7 @@ func newSender(name string) (*sender, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &sender{n, name}, nil
+	return &sender{near: n, name: name}, nil
 }
 
 // join connects a sender to the far end.
@@ -235,9 +236,42 @@ func (k *sock) dgramIn() {
 			k.err = e
 			k.announceLocked()
 			k.mu.Unlock()
+			k.signal()
 		}
 	}
 }
+
+// signal makes the far end of a connected socket poll as having an error, and
+// fail a call that is not ours with ECONNRESET. That is what a unix socket does
+// whose peer turns away with something unread.
+func (k *sock) signal() {
+	d := &k.datagram
+	d.mu.Lock()
+	s := d.conn
+	d.mu.Unlock()
+	if s == nil {
+		return
+	}
+	far, ok := k.far()
+	if !ok {
+		return
+	}
+	defer unix.Close(far)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.raw.Control(func(fd uintptr) {
+		for k.takeOut(int(fd)) == nil {
+		}
+		if unix.Send(far, []byte{0}, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL) == nil {
+			var sa [16]byte // AF_UNSPEC
+			connectRaw(int(fd), sa[:])
+			unix.Connect(int(fd), &unix.SockaddrUnix{Name: d.far})
+		}
+	})
+}
+
+// calm takes that away again.
+func calm(far int) { unix.GetsockoptInt(far, unix.SOL_SOCKET, unix.SO_ERROR) }
 
 // connectDatagram gives the socket its peer.
 func (k *sock) connectDatagram(a posix.Addr, far int) syscall.Errno {
@@ -279,26 +313,49 @@ func (k *sock) connectDatagram(a posix.Addr, far int) syscall.Errno {
 
 // dgramOut moves what a connected program sends without our help to the host.
 func (k *sock) dgramOut(s *sender) {
-	for {
-		var b *[chunkSize]byte
-		var n int
-		var err error
-		e := s.raw.Read(func(fd uintptr) bool {
-			b = chunks.Get().(*[chunkSize]byte)
-			if n, _, err = unix.Recvfrom(int(fd), b[:], unix.MSG_DONTWAIT); err == nil {
-				return true
+	s.raw.Read(func(fd uintptr) bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		for {
+			switch err := k.takeOut(int(fd)); err {
+			case nil, unix.EINTR:
+			default:
+				return err != unix.EAGAIN && err != unix.ECONNRESET
 			}
-			chunks.Put(b)
-			return err != unix.EAGAIN && err != unix.EINTR && err != unix.ECONNRESET
-		})
-		if e != nil || err != nil {
-			return
 		}
-		if _, e := k.transmit(b[:n], 0, posix.Addr{}, nil); e != 0 && e != syscall.EAGAIN {
-			k.setError(e)
-		}
-		chunks.Put(b)
+	})
+}
+
+// settle moves what the program has sent to the host, before something changes
+// how it would be sent.
+func (k *sock) settle() {
+	d := &k.datagram
+	d.mu.Lock()
+	s := d.conn
+	d.mu.Unlock()
+	if s == nil {
+		return
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.raw.Control(func(fd uintptr) {
+		for k.takeOut(int(fd)) == nil {
+		}
+	})
+}
+
+// takeOut moves one datagram to the host.
+func (k *sock) takeOut(fd int) error {
+	b := chunks.Get().(*[chunkSize]byte)
+	defer chunks.Put(b)
+	n, _, err := unix.Recvfrom(fd, b[:], unix.MSG_DONTWAIT)
+	if err != nil {
+		return err
+	}
+	if _, e := k.transmit(b[:n], 0, posix.Addr{}, nil); e != 0 && e != syscall.EAGAIN {
+		k.setError(e)
+	}
+	return nil
 }
 
 // transmit sends a datagram, to the peer if to has no family. Questions for

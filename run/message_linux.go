@@ -10,6 +10,7 @@ import (
 
 	"github.com/towpath/towpath/host"
 	"github.com/towpath/towpath/posix"
+	"github.com/towpath/towpath/socket"
 )
 
 const (
@@ -40,7 +41,7 @@ func (c *call) message(k *sock, far int) {
 	switch c.Nr {
 	case unix.SYS_SENDTO:
 		m := &message{name: a[4], nameLen: uint64(uint32(a[5])), parts: []part{{a[1], a[2]}}}
-		n, e := c.send(k, m, int(int32(a[3])))
+		n, e := c.send(k, far, m, int(int32(a[3])))
 		c.l.Return(c.ID, int64(n), e)
 	case unix.SYS_RECVFROM:
 		m := &message{name: a[4], nameLen: a[5], parts: []part{{a[1], a[2]}}}
@@ -53,7 +54,7 @@ func (c *call) message(k *sock, far int) {
 		case c.Nr == unix.SYS_RECVMSG:
 			c.receive(k, far, []*message{m}, int(int32(a[2])))
 		default:
-			n, e := c.send(k, m, int(int32(a[2])))
+			n, e := c.send(k, far, m, int(int32(a[2])))
 			c.l.Return(c.ID, int64(n), e)
 		}
 	case unix.SYS_SENDMMSG, unix.SYS_RECVMMSG:
@@ -64,7 +65,7 @@ func (c *call) message(k *sock, far int) {
 		case c.Nr == unix.SYS_RECVMMSG:
 			c.receive(k, far, list, int(int32(a[3])))
 		default:
-			c.sendAll(k, list, int(int32(a[3])))
+			c.sendAll(k, far, list, int(int32(a[3])))
 		}
 	}
 }
@@ -110,7 +111,7 @@ func (c *call) readHeaders(at uint64, count uint32) (list []*message, e syscall.
 }
 
 // send sends one message.
-func (c *call) send(k *sock, m *message, flags int) (int, syscall.Errno) {
+func (c *call) send(k *sock, far int, m *message, flags int) (int, syscall.Errno) {
 	size := uint64(0)
 	for _, p := range m.parts {
 		if size += p.len; p.len > chunkSize || size >= chunkSize {
@@ -148,6 +149,7 @@ func (c *call) send(k *sock, m *message, flags int) (int, syscall.Errno) {
 		}
 	}
 	if e := k.pending(); e != 0 {
+		calm(far)
 		return 0, e
 	}
 	return k.transmit(b[:size], flags, to, ctl)
@@ -163,10 +165,10 @@ func (k *sock) pending() syscall.Errno {
 }
 
 // sendAll sends many messages, and answers with their number.
-func (c *call) sendAll(k *sock, list []*message, flags int) {
+func (c *call) sendAll(k *sock, far int, list []*message, flags int) {
 	sent := 0
 	for _, m := range list {
-		n, e := c.send(k, m, flags)
+		n, e := c.send(k, far, m, flags)
 		if e == 0 {
 			e = c.writeInt(m.count, int32(n))
 		}
@@ -238,9 +240,12 @@ func (c *call) receive(k *sock, far int, list []*message, flags int) {
 // tryReceive answers with what is there and reports false if there is nothing.
 func (c *call) tryReceive(k *sock, far int, list []*message, flags int) bool {
 	if flags&posix.MSG_ERRQUEUE != 0 {
-		return false
+		n, e := c.receiveError(k, far, list[0])
+		c.l.Return(c.ID, int64(n), e)
+		return true
 	}
 	if e := k.pending(); e != 0 {
+		calm(far)
 		c.fail(e)
 		return true
 	}
@@ -269,14 +274,53 @@ func (c *call) tryReceive(k *sock, far int, list []*message, flags int) bool {
 	return true
 }
 
+// receiveError takes an error off the queue, which is never waited for.
+func (c *call) receiveError(k *sock, far int, m *message) (int, syscall.Errno) {
+	b := chunks.Get().(*[chunkSize]byte)
+	defer chunks.Put(b)
+	q, e := c.p.Recv(k.id, b[:m.room()], posix.MSG_ERRQUEUE)
+	if k.sock.Ready()&socket.EventErr == 0 {
+		k.setError(0)
+		calm(far)
+	}
+	if e == 0 {
+		e = c.scatter(m, b[:q.N])
+	}
+	switch addr := c.formatAddr(q.From, 0); {
+	case e != 0:
+	case m.header == 0:
+		e = c.writeAddr(m.name, m.nameLen, addr)
+	default:
+		e = c.finish(m, addr, q.Ctl, q.Flags)
+	}
+	return q.N, e
+}
+
+// room is how much of a message there is a place for.
+func (m *message) room() (room uint64) {
+	for _, p := range m.parts {
+		room = min(room+min(p.len, chunkSize), chunkSize)
+	}
+	return room
+}
+
+// scatter writes b where a message's parts are.
+func (c *call) scatter(m *message, b []byte) syscall.Errno {
+	for _, p := range m.parts {
+		take := min(uint64(len(b)), p.len)
+		if e := c.write(p.base, b[:take]); e != 0 {
+			return e
+		}
+		b = b[take:]
+	}
+	return 0
+}
+
 // receiveOne takes a datagram from the far end, as the program would have.
 func (c *call) receiveOne(k *sock, far int, m *message, flags int) (int, syscall.Errno) {
 	b := chunks.Get().(*[chunkSize]byte)
 	defer chunks.Put(b)
-	room := uint64(0)
-	for _, p := range m.parts {
-		room = min(room+min(p.len, chunkSize), chunkSize)
-	}
+	room := m.room()
 	n, _, got, from, err := unix.Recvmsg(far, b[:room], nil, flags&(posix.MSG_PEEK|posix.MSG_TRUNC)|unix.MSG_DONTWAIT)
 	if err != nil {
 		if err == unix.EINTR {
@@ -295,13 +339,8 @@ func (c *call) receiveOne(k *sock, far int, m *message, flags int) (int, syscall
 		k.datagram.mu.Unlock()
 		info.Peer = peer
 	}
-	rest := b[:min(uint64(n), room)]
-	for _, p := range m.parts {
-		take := min(uint64(len(rest)), p.len)
-		if e := c.write(p.base, rest[:take]); e != 0 {
-			return 0, e
-		}
-		rest = rest[take:]
+	if e := c.scatter(m, b[:min(uint64(n), room)]); e != 0 {
+		return 0, e
 	}
 	addr := c.formatAddr(posix.Addr{Family: k.domain, AddrPort: info.Peer}, info.AdapterIndex)
 	if m.header == 0 {

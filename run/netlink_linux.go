@@ -27,6 +27,7 @@ type netlink struct {
 	srv   *server
 	near  *near
 	typ   int
+	proto int
 	gone  chan struct{} // closed with it
 	reply chan struct{} // a token: replies wait
 
@@ -45,7 +46,7 @@ func (c *call) openNetlink(typ, proto int) {
 	case unix.NETLINK_KOBJECT_UEVENT, unix.NETLINK_AUDIT, unix.NETLINK_CONNECTOR, unix.NETLINK_SELINUX:
 		c.pass()
 		return
-	case unix.NETLINK_ROUTE:
+	case unix.NETLINK_ROUTE, unix.NETLINK_SOCK_DIAG:
 	default:
 		c.fail(syscall.EPROTONOSUPPORT)
 		return
@@ -70,7 +71,7 @@ func (c *call) openNetlink(typ, proto int) {
 		return
 	}
 	n := &netlink{
-		srv: c.server, near: near, typ: kind,
+		srv: c.server, near: near, typ: kind, proto: proto,
 		gone: make(chan struct{}), reply: make(chan struct{}, 1), arrival: make(chan struct{}),
 	}
 	cookie, err := cookieOf(fds[1])
@@ -115,7 +116,11 @@ func (n *netlink) requests(cookie uint64) {
 // answer puts the answers to a request into the pair, or behind those that wait.
 func (n *netlink) answer(b []byte) {
 	port := n.bind(0)
-	replies := rtnl.Answer(n.srv.host, b, port)
+	answer := rtnl.Answer
+	if n.proto == unix.NETLINK_SOCK_DIAG {
+		answer = rtnl.AnswerDiag
+	}
+	replies := answer(n.srv.host, b, port)
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for _, r := range replies {
@@ -277,7 +282,7 @@ func (c *call) netlinkOption(n *netlink) {
 	case unix.SO_DOMAIN:
 		v = unix.AF_NETLINK
 	case unix.SO_PROTOCOL:
-		v = unix.NETLINK_ROUTE
+		v = n.proto
 	default:
 		c.pass()
 		return
@@ -375,10 +380,7 @@ func (c *call) netlinkReceive(n *netlink, far int, m *message, flags int) {
 func (c *call) netlinkReceiveOne(n *netlink, far int, m *message, flags int) (int, syscall.Errno) {
 	b := chunks.Get().(*[chunkSize]byte)
 	defer chunks.Put(b)
-	room := uint64(0)
-	for _, p := range m.parts {
-		room = min(room+min(p.len, chunkSize), chunkSize)
-	}
+	room := m.room()
 	// The length is that of the whole datagram if it is asked for.
 	size, _, got, _, err := unix.Recvmsg(far, b[:room], nil, flags&(posix.MSG_PEEK|posix.MSG_TRUNC)|unix.MSG_DONTWAIT)
 	if err != nil {
@@ -387,13 +389,8 @@ func (c *call) netlinkReceiveOne(n *netlink, far int, m *message, flags int) (in
 		}
 		return 0, errnoOf(err)
 	}
-	rest := b[:min(uint64(size), room)]
-	for _, p := range m.parts {
-		take := min(uint64(len(rest)), p.len)
-		if e := c.write(p.base, rest[:take]); e != 0 {
-			return 0, e
-		}
-		rest = rest[take:]
+	if e := c.scatter(m, b[:min(uint64(size), room)]); e != 0 {
+		return 0, e
 	}
 	from := n.sockaddr(0, 0)
 	if m.header == 0 {

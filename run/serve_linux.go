@@ -43,8 +43,9 @@ type server struct {
 	netlinks map[uint64]*netlink
 	past     []*sock        // of these, the ones that are over
 	open     map[*sock]bool // of these, the listeners and the datagram sockets
-	lastFD   int            // in p
-	conns    int32          // datagram sockets that were connected
+	settings []*setting
+	lastFD   int   // in p
+	conns    int32 // datagram sockets that were connected
 }
 
 func newServer(h *host.Host, l *unotify.Listener, warn func(string)) *server {
@@ -260,8 +261,24 @@ func (c *call) find(fd int) (*sock, *netlink, int) {
 
 // answer answers a call, or leaves it to a goroutine.
 func (c *call) answer() {
-	if c.Nr == unix.SYS_SOCKET {
+	switch c.Nr {
+	case unix.SYS_SOCKET:
+		c.flush()
 		c.socket(int(int32(c.Args[0])), int(int32(c.Args[1])), int(int32(c.Args[2])))
+		return
+	case unix.SYS_OPENAT:
+		c.open(c.Args[1], c.Args[2])
+		return
+	case unix.SYS_OPENAT2:
+		var flags [8]byte // the beginning of struct open_how
+		if c.read(c.Args[2], flags[:]) != 0 {
+			c.pass()
+			return
+		}
+		c.open(c.Args[1], native.Uint64(flags[:]))
+		return
+	case unotify.SysOpen:
+		c.open(c.Args[0], c.Args[1])
 		return
 	}
 	k, n, far := c.find(int(int32(c.Args[0])))
@@ -439,12 +456,16 @@ func (c *call) setsockopt(k *sock) {
 	}
 	b := make([]byte, min(size, optionMax))
 	e := c.read(c.Args[3], b)
+	level, name := int(int32(c.Args[1])), int(int32(c.Args[2]))
 	switch {
 	case e != 0:
+	case level == posix.IPPROTO_IP && (name == unix.IP_RECVOPTS || name == unix.IP_RETOPTS):
+		// There never are any to be told of.
 	case k.isOver():
 		e = syscall.EINVAL
 	default:
-		e = c.p.SetSockOpt(k.id, int(int32(c.Args[1])), int(int32(c.Args[2])), b)
+		k.settle()
+		e = c.p.SetSockOpt(k.id, level, name, b)
 	}
 	c.fail(e)
 }

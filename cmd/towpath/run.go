@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/netip"
 	"os"
+	"os/exec"
 	"strings"
 	"syscall"
 	"time"
@@ -22,6 +24,12 @@ import (
 // termMax is how long a program has to end after SIGTERM.
 const termMax = 2 * time.Second
 
+// Exit statuses for programs that are not started, as shells have them.
+const (
+	notRunnable = 126
+	notFound    = 127
+)
+
 // runOptions shape the host of towpath run.
 type runOptions struct {
 	name      string
@@ -37,7 +45,8 @@ func runCommand() *cobra.Command {
 		Short: "Run a program whose sockets are a towpath host's",
 		Long: `Run an unmodified program, and all that it starts, on a host of its own: its TCP
 and UDP sockets are served by towpath and reach nothing but this host. When the
-program ends, what it has started ends too. The exit status is the program's.
+program ends, what it has started ends too. The exit status is the program's, 127
+if there is no such program, and 126 if it cannot be run.
 
   towpath run --serve "http ./site" -- curl http://127.0.0.1/
   towpath run -- sh -c 'python3 -m http.server 8000 & sleep 1; curl http://127.0.0.1:8000/'
@@ -83,7 +92,11 @@ func runProgram(c *cobra.Command, o *runOptions, args []string) (err error) {
 		Warn: func(text string) { fmt.Fprintln(os.Stderr, "towpath:", text) },
 	})
 	if err != nil {
-		return &failed{fmt.Errorf("%s: %w", args[0], err)}
+		fmt.Fprintf(c.ErrOrStderr(), "towpath: %s: %v\n", args[0], err)
+		if errors.Is(err, exec.ErrNotFound) || errors.Is(err, fs.ErrNotExist) {
+			return exitStatus(notFound)
+		}
+		return exitStatus(notRunnable)
 	}
 	select {
 	case <-p.Done():

@@ -76,6 +76,7 @@ func filter() []unix.SockFilter {
 	for _, nr := range []uint32{
 		unix.SYS_BIND, unix.SYS_LISTEN, unix.SYS_CONNECT, unix.SYS_ACCEPT, unix.SYS_ACCEPT4, unix.SYS_GETSOCKNAME,
 		unix.SYS_GETPEERNAME, unix.SYS_GETSOCKOPT, unix.SYS_SENDMSG, unix.SYS_RECVMSG, unix.SYS_SENDMMSG, unix.SYS_RECVMMSG,
+		SysOpen, unix.SYS_OPENAT, unix.SYS_OPENAT2,
 	} {
 		on(nr, ret(retNotify))
 	}

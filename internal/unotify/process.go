@@ -13,6 +13,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -420,7 +421,16 @@ func Probe() error {
 		return err
 	}
 	defer p.Listener.Close()
+	var served sync.WaitGroup
+	served.Go(func() {
+		var n Notification
+		for p.Listener.Recv(&n) == nil {
+			p.Listener.Continue(n.ID) // of the files that every program opens
+		}
+	})
 	status, err := p.Wait()
+	p.Listener.Stop()
+	served.Wait()
 	if err == nil && status != 0 {
 		err = fmt.Errorf("a program that was started for a try ended with status %#x", uint32(status))
 	}

@@ -2,6 +2,7 @@ package rtnl
 
 import (
 	"encoding/binary"
+	"iter"
 	"net/netip"
 	"syscall"
 
@@ -65,33 +66,49 @@ type request struct {
 // (nl_pid) has sent. What is not understood is answered with an error, what is
 // no message not at all.
 func Answer(h *host.Host, b []byte, port uint32) (replies [][]byte) {
-	for range requestsMax {
-		if len(b) < headerLen {
-			break
-		}
-		n := native.Uint32(b)
-		if n < headerLen || uint64(n) > uint64(len(b)) {
-			break
-		}
-		r := &request{
-			host: h, port: port, typ: native.Uint16(b[4:]), flags: native.Uint16(b[6:]),
-			seq: native.Uint32(b[8:]), raw: b[:n], body: b[headerLen:n],
-		}
+	for r := range requests(h, b, port) {
 		replies = append(replies, r.answer()...)
-		b = b[min(align(int(n)), len(b)):]
 	}
 	return replies
+}
+
+// requests are the messages in a datagram.
+func requests(h *host.Host, b []byte, port uint32) iter.Seq[*request] {
+	return func(yield func(*request) bool) {
+		for range requestsMax {
+			if len(b) < headerLen {
+				return
+			}
+			n := native.Uint32(b)
+			if n < headerLen || uint64(n) > uint64(len(b)) {
+				return
+			}
+			r := &request{
+				host: h, port: port, typ: native.Uint16(b[4:]), flags: native.Uint16(b[6:]),
+				seq: native.Uint32(b[8:]), raw: b[:n], body: b[headerLen:n],
+			}
+			if !yield(r) {
+				return
+			}
+			b = b[min(align(int(n)), len(b)):]
+		}
+	}
+}
+
+// silent answers what the kernel is silent about too, but for acknowledgements.
+func (r *request) silent() [][]byte {
+	if r.flags&flagAck != 0 {
+		return [][]byte{r.err(0)}
+	}
+	return nil
 }
 
 func align(n int) int { return (n + 3) &^ 3 }
 
 // answer answers one message.
 func (r *request) answer() [][]byte {
-	if r.flags&flagRequest == 0 || r.typ < msgMin { // the kernel is silent too
-		if r.flags&flagAck != 0 {
-			return [][]byte{r.err(0)}
-		}
-		return nil
+	if r.flags&flagRequest == 0 || r.typ < msgMin {
+		return r.silent()
 	}
 	var list []message
 	var e syscall.Errno
