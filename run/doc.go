@@ -44,8 +44,15 @@
 // Adapters, addresses and routes are the host's too: a routing socket
 // (netlink_linux.go) is one end of a pair that keeps packets apart, and package
 // rtnl answers what is sent to it, as it does the requests of ioctl about
-// interfaces on any socket. Netlink sockets for devices and audits are the
-// system's, and others about networks are refused.
+// interfaces on any socket. It shows the host's sockets to programs such as ss
+// likewise. Netlink sockets for devices and audits are the system's, and others
+// about networks are refused.
+//
+// Files about the network (file_linux.go) are the host's, if they are opened by
+// their whole path: those of /proc/net that package procnet writes, and the
+// settings in /proc/sys/net. What a program reads is a file in memory, made when
+// it was opened. What it writes to a setting goes through a pipe, and is in force
+// before a file is opened or a socket made after it.
 //
 // Names are the host's. Questions to port 53 of any address are answered here
 // if they are for a name that the host knows (host.AddName), and go to the
@@ -54,9 +61,11 @@
 //
 // # Limits
 //
-// What packages unotify and rtnl list. Packet sockets are refused.
-// Out-of-band data, error queues and zero copy do not
-// exist. The first write after a reset says EPIPE. A stream that has never been
+// What packages unotify, rtnl and procnet list. Packet sockets are refused.
+// Out-of-band data and zero copy do not exist. Opening a file costs a few
+// microseconds more. A setting that is refused is told of on the terminal, not to
+// the program, and settings cannot be opened for reading and writing at once;
+// directories show the system's files. The first write after a reset says EPIPE. A stream that has never been
 // connected polls writable, and reading it waits. A pair holds about 200 KiB
 // in each direction beside the host's buffers. A reset is seen as an end if the
 // process that was last asked about the socket has ended and nothing that it
@@ -64,7 +73,10 @@
 // connect without waiting, is not close-on-exec any more, and its duplicates
 // keep the old pair. A datagram from another host to a socket that was closed
 // within the last quarter of a second is lost without an ICMP error. An ICMP
-// error reaches the calls that are answered here, not read and recv without an
-// address. recvmmsg waits for the first message only. A call on datagrams that a
+// error reaches the calls that are answered here; read, recv and send without an
+// address fail with ECONNRESET instead, and poll says POLLERR, if the socket is
+// connected. They do not tell what is wrong with what they send. Datagrams are
+// never received many at once (UDP_GRO), and their time stamps are of the moment
+// they are read. recvmmsg waits for the first message only. A call on datagrams that a
 // signal interrupts may lose one.
 package run

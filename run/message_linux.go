@@ -339,6 +339,7 @@ func (c *call) receiveOne(k *sock, far int, m *message, flags int) (int, syscall
 		k.datagram.mu.Unlock()
 		info.Peer = peer
 	}
+	info.At = time.Now()
 	if e := c.scatter(m, b[:min(uint64(n), room)]); e != 0 {
 		return 0, e
 	}

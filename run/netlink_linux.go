@@ -403,8 +403,12 @@ func (c *call) netlinkReceiveOne(n *netlink, far int, m *message, flags int) (in
 // reports false for others.
 func (c *call) interfaces() bool {
 	at := c.Args[2]
-	if c.Args[1] == rtnl.SIOCGIFCONF {
+	switch c.Args[1] {
+	case rtnl.SIOCGIFCONF:
 		c.fail(c.interfaceList(at))
+		return true
+	case rtnl.SIOCADDRT, rtnl.SIOCDELRT:
+		c.fail(c.changeRoute(at))
 		return true
 	}
 	ifr := make([]byte, rtnl.IfreqLen)
@@ -420,6 +424,23 @@ func (c *call) interfaces() bool {
 	}
 	c.fail(e)
 	return true
+}
+
+// changeRoute does what a struct rtentry asks for.
+func (c *call) changeRoute(at uint64) syscall.Errno {
+	rt := make([]byte, rtnl.RtentryLen)
+	if e := c.read(at, rt); e != 0 {
+		return e
+	}
+	dev := ""
+	if p := native.Uint64(rt[rtnl.RtentryDev:]); p != 0 {
+		b, ok := c.readPath(p)
+		if !ok {
+			return syscall.EFAULT
+		}
+		dev = string(b)
+	}
+	return rtnl.ChangeRoute(c.host, int(c.Args[1]), rt, dev)
 }
 
 // interfaceList fills in a struct ifconf.

@@ -461,6 +461,8 @@ func (c *call) setsockopt(k *sock) {
 	case e != 0:
 	case level == posix.IPPROTO_IP && (name == unix.IP_RECVOPTS || name == unix.IP_RETOPTS):
 		// There never are any to be told of.
+	case level == posix.IPPROTO_UDP && name == posix.UDP_GRO:
+		// It may come together, and does not: the pair would not tell where one ends.
 	case k.isOver():
 		e = syscall.EINVAL
 	default:

@@ -43,24 +43,16 @@ func (w *writer) numbers() (n numbers) {
 	return n
 }
 
-// sum adds up what was dropped for reasons.
-func (n *numbers) sum(reasons ...packet.Reason) (s uint64) {
-	for _, r := range reasons {
-		s += n.drops[r]
-	}
-	return s
-}
-
 func (n *numbers) headerErrors() uint64 {
-	return n.sum(packet.ReasonIPVersion, packet.ReasonIPMalformed, packet.ReasonIPChecksum, packet.ReasonIPOptions, packet.ReasonTTL)
+	return n.drops[packet.ReasonIPVersion] + n.drops[packet.ReasonIPMalformed] + n.drops[packet.ReasonIPChecksum] + n.drops[packet.ReasonIPOptions] + n.drops[packet.ReasonTTL]
 }
 
 func (n *numbers) addrErrors() uint64 {
-	return n.sum(packet.ReasonNotForUs, packet.ReasonIPSource, packet.ReasonSourceOurs, packet.ReasonLoopback)
+	return n.drops[packet.ReasonNotForUs] + n.drops[packet.ReasonIPSource] + n.drops[packet.ReasonSourceOurs] + n.drops[packet.ReasonLoopback]
 }
 
 func (n *numbers) noRoutes() uint64 {
-	return n.sum(packet.ReasonNoRoute, packet.ReasonRouteUnreachable, packet.ReasonRouteProhibit)
+	return n.drops[packet.ReasonNoRoute] + n.drops[packet.ReasonRouteUnreachable] + n.drops[packet.ReasonRouteProhibit]
 }
 
 // tcpEstab are the connections that are open now.
@@ -77,26 +69,26 @@ func (w *writer) snmp() {
 	n := w.numbers()
 	w.group("Ip", []counter{
 		{"Forwarding", n.fwd}, {"DefaultTTL", n.ttl}, {"InReceives", n.IPv4.Received}, {"InHdrErrors", n.headerErrors()},
-		{"InAddrErrors", n.addrErrors()}, {"ForwDatagrams", n.Forwarded}, {"InUnknownProtos", n.sum(packet.ReasonProtocol)},
+		{"InAddrErrors", n.addrErrors()}, {"ForwDatagrams", n.Forwarded}, {"InUnknownProtos", n.drops[packet.ReasonProtocol]},
 		{"InDiscards", 0}, {"InDelivers", n.IPv4.Delivered}, {"OutRequests", n.IPv4.Sent}, {"OutDiscards", 0}, {"OutNoRoutes", n.noRoutes()},
-		{"ReasmTimeout", n.sum(packet.ReasonFragTimeout)}, {"ReasmReqds", 0}, {"ReasmOKs", 0}, {"ReasmFails", n.sum(packet.ReasonFragTimeout, packet.ReasonFragEvicted)},
-		{"FragOKs", 0}, {"FragFails", n.sum(packet.ReasonTooBig)}, {"FragCreates", 0},
+		{"ReasmTimeout", n.drops[packet.ReasonFragTimeout]}, {"ReasmReqds", 0}, {"ReasmOKs", 0}, {"ReasmFails", n.drops[packet.ReasonFragTimeout] + n.drops[packet.ReasonFragEvicted]},
+		{"FragOKs", 0}, {"FragFails", n.drops[packet.ReasonTooBig]}, {"FragCreates", 0},
 	})
 	w.group("Icmp", []counter{
-		{"InMsgs", n.IPv4.ICMPIn}, {"InErrors", n.sum(packet.ReasonICMPMalformed)}, {"InCsumErrors", n.sum(packet.ReasonICMPChecksum)},
+		{"InMsgs", n.IPv4.ICMPIn}, {"InErrors", n.drops[packet.ReasonICMPMalformed]}, {"InCsumErrors", n.drops[packet.ReasonICMPChecksum]},
 		{"OutMsgs", n.IPv4.ICMPOut}, {"OutErrors", 0},
 	})
 	w.group("Tcp", []counter{
 		{"RtoAlgorithm", 1}, {"RtoMin", 200}, {"RtoMax", 120000}, {"MaxConn", ^uint64(0)},
 		{"ActiveOpens", n.Established - n.TCPAccepted}, {"PassiveOpens", n.TCPAccepted}, {"AttemptFails", 0}, {"EstabResets", 0},
 		{"CurrEstab", w.tcpEstab()}, {"InSegs", n.TCPReceived}, {"OutSegs", n.TCPSent}, {"RetransSegs", n.TCPRetransmitted},
-		{"InErrs", n.sum(packet.ReasonTCPMalformed, packet.ReasonTCPChecksum)}, {"OutRsts", 0}, {"InCsumErrors", n.sum(packet.ReasonTCPChecksum)},
+		{"InErrs", n.drops[packet.ReasonTCPMalformed] + n.drops[packet.ReasonTCPChecksum]}, {"OutRsts", 0}, {"InCsumErrors", n.drops[packet.ReasonTCPChecksum]},
 	})
-	bad := n.sum(packet.ReasonUDPMalformed, packet.ReasonUDPChecksum)
-	full := n.sum(packet.ReasonUDPQueueFull)
+	bad := n.drops[packet.ReasonUDPMalformed] + n.drops[packet.ReasonUDPChecksum]
+	full := n.drops[packet.ReasonUDPQueueFull]
 	w.group("Udp", []counter{
-		{"InDatagrams", n.UDPReceived}, {"NoPorts", n.sum(packet.ReasonUDPNoSocket)}, {"InErrors", bad + full}, {"OutDatagrams", n.UDPSent},
-		{"RcvbufErrors", full}, {"SndbufErrors", 0}, {"InCsumErrors", n.sum(packet.ReasonUDPChecksum)}, {"IgnoredMulti", 0}, {"MemErrors", n.sum(packet.ReasonUDPMemory)},
+		{"InDatagrams", n.UDPReceived}, {"NoPorts", n.drops[packet.ReasonUDPNoSocket]}, {"InErrors", bad + full}, {"OutDatagrams", n.UDPSent},
+		{"RcvbufErrors", full}, {"SndbufErrors", 0}, {"InCsumErrors", n.drops[packet.ReasonUDPChecksum]}, {"IgnoredMulti", 0}, {"MemErrors", n.drops[packet.ReasonUDPMemory]},
 	})
 }
 
@@ -115,7 +107,7 @@ func (w *writer) netstat() {
 	w.group("TcpExt", []counter{
 		{"SyncookiesSent", n.SynCookiesSent}, {"SyncookiesRecv", n.SynCookiesReceived}, {"ListenOverflows", n.SynOverflow}, {"ListenDrops", n.SynOverflow},
 		{"TCPTimeWaitOverflow", n.TimeWaitOverflow}, {"TCPFastOpenActive", n.FastOpenSent}, {"TCPFastOpenPassive", n.FastOpenTaken},
-		{"TCPFastOpenListenOverflow", n.FastOpenOverflow}, {"PruneCalled", n.sum(packet.ReasonTCPPruned)},
+		{"TCPFastOpenListenOverflow", n.FastOpenOverflow}, {"PruneCalled", n.drops[packet.ReasonTCPPruned]},
 	})
 	w.group("IpExt", []counter{{"InNoRoutes", n.noRoutes()}})
 }

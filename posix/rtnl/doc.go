@@ -1,6 +1,6 @@
 // Package rtnl answers the messages by which Linux's programs see and configure
-// a network, from a host: routing netlink (rtnetlink(7)), and the requests of
-// ioctl about interfaces (netdevice(7)).
+// a network, from a host: routing netlink (rtnetlink(7)), socket monitoring
+// (sock_diag(7)), and the requests of ioctl about interfaces (netdevice(7)).
 //
 //	for _, datagram := range rtnl.Answer(h, request, port) {
 //		… to the program …
@@ -21,7 +21,12 @@
 // and neighbours (neighbor.go) are shown; addresses, routes and rules are added
 // and removed too, and links are put up and down.
 //
+// Sockets (diag.go) are shown as the program ss asks for them, and filtered by the
+// little programs that it sends along.
+//
 // Limits: nobody is told of changes. Routes of the local table are not shown,
 // neighbours are not changed, and links are neither made nor removed. Of the
-// requests of ioctl those that ask are answered, and SIOCSIFFLAGS.
+// requests of ioctl those that ask are answered, and those that set flags, an
+// IPv4 address or its mask, and routes of IPv4. Sockets have no owner and no
+// inode; unix, packet and netlink sockets are not shown.
 package rtnl

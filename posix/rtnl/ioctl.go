@@ -2,23 +2,31 @@ package rtnl
 
 import (
 	"bytes"
+	"encoding/binary"
+	"math/bits"
 	"net/netip"
 	"syscall"
 
 	"github.com/towpath/towpath/host"
+	"github.com/towpath/towpath/ip/route"
 	"github.com/towpath/towpath/link"
 )
 
 // Requests of ioctl about interfaces (netdevice(7)).
 const (
+	SIOCADDRT      = 0x890b // see [ChangeRoute]
+	SIOCDELRT      = 0x890c
 	SIOCGIFNAME    = 0x8910
 	SIOCGIFCONF    = 0x8912 // see [Conf]
 	SIOCGIFFLAGS   = 0x8913
 	SIOCSIFFLAGS   = 0x8914
 	SIOCGIFADDR    = 0x8915
+	SIOCSIFADDR    = 0x8916
 	SIOCGIFDSTADDR = 0x8917
 	SIOCGIFBRDADDR = 0x8919
+	SIOCSIFBRDADDR = 0x891a
 	SIOCGIFNETMASK = 0x891b
+	SIOCSIFNETMASK = 0x891c
 	SIOCGIFMETRIC  = 0x891d
 	SIOCGIFMTU     = 0x8921
 	SIOCGIFHWADDR  = 0x8927
@@ -88,10 +96,139 @@ func Ioctl(h *host.Host, request int, ifr []byte) syscall.Errno {
 			ip = m.Addr()
 		}
 		putAddr(v, ip)
+	case SIOCSIFADDR:
+		ip := netip.AddrFrom4([4]byte(v[4:8]))
+		return setFirst4(h, a, netip.PrefixFrom(ip, classBits(ip)))
+	case SIOCSIFNETMASK:
+		p, ok := first4(h, a)
+		bits, valid := maskBits(v[4:8])
+		switch {
+		case !ok:
+			return syscall.EADDRNOTAVAIL
+		case !valid:
+			return syscall.EINVAL
+		}
+		return setFirst4(h, a, netip.PrefixFrom(p.Addr(), bits))
+	case SIOCSIFBRDADDR: // it follows from the mask
 	default:
 		return syscall.ENOTTY
 	}
 	return 0
+}
+
+// setFirst4 gives an adapter an IPv4 address in place of its first; none if it is
+// unspecified.
+func setFirst4(h *host.Host, a *link.Adapter, p netip.Prefix) syscall.Errno {
+	old, ok := first4(h, a)
+	switch {
+	case ok && old == p:
+		return 0
+	case ok:
+		if err := h.RemoveAddress(old.Addr()); err != nil {
+			return errnoOf(err)
+		}
+	}
+	if p.Addr().IsUnspecified() {
+		return 0
+	}
+	return errnoOf(h.AddAddress(a.Name(), p))
+}
+
+// classBits is the length of the network of an address by its class (RFC 791).
+func classBits(ip netip.Addr) int {
+	switch b := ip.As4()[0]; {
+	case b < 128:
+		return 8
+	case b < 192:
+		return 16
+	case b < 224:
+		return 24
+	}
+	return 32
+}
+
+// maskBits is the length of a mask, which has no holes.
+func maskBits(b []byte) (n int, ok bool) {
+	m := binary.BigEndian.Uint32(b)
+	n = bits.LeadingZeros32(^m)
+	return n, m<<n == 0
+}
+
+const (
+	// RtentryLen is the size of struct rtentry, and RtentryDev the offset in it
+	// of a pointer to the adapter's name, on 64-bit systems.
+	RtentryLen = 120
+	RtentryDev = 88
+
+	rtGateway = 0x2 // RTF_GATEWAY
+	rtHost    = 0x4
+	rtReject  = 0x200
+)
+
+// ChangeRoute adds or removes the route in rt, a struct rtentry of [RtentryLen]
+// bytes, for SIOCADDRT and SIOCDELRT. dev is the name of its adapter, empty if it
+// has none.
+func ChangeRoute(h *host.Host, request int, rt []byte, dev string) syscall.Errno {
+	if len(rt) != RtentryLen || native.Uint16(rt[8:]) != afInet {
+		return syscall.EINVAL
+	}
+	at := func(i int) netip.Addr { return netip.AddrFrom4([4]byte(rt[i+4 : i+8])) }
+	flags := native.Uint16(rt[56:])
+	n, ok := maskBits(rt[44:48])
+	if flags&rtHost != 0 {
+		n, ok = 32, true
+	}
+	x := route.Route{Dst: netip.PrefixFrom(at(8), n), Protocol: route.Static}
+	if !ok || x.Dst != x.Dst.Masked() {
+		return syscall.EINVAL
+	}
+	if flags&rtGateway != 0 {
+		x.Via = at(24)
+	}
+	if flags&rtReject != 0 {
+		x.Kind = route.Unreachable
+	}
+	metric := int16(native.Uint16(rt[80:])) // one more than it is; 0: none
+	x.Metric = uint32(max(metric-1, 0))
+	if dev != "" {
+		a := adapter(h, 0, dev)
+		if a == nil {
+			return syscall.ENODEV
+		}
+		x.Adapter = a.Index()
+	}
+	same := func(y route.Route) bool { return y.Dst == x.Dst && sameTable(x, y) }
+	if request == SIOCDELRT {
+		found := false
+		err := h.RemoveRoutes(func(y route.Route) bool {
+			if found || !same(y) || metric > 0 && y.Metric != x.Metric || x.Via.IsValid() && y.Via != x.Via ||
+				x.Adapter != 0 && y.Adapter != x.Adapter || y.Kind != x.Kind {
+				return false
+			}
+			found = true
+			return true
+		})
+		if err == nil && !found {
+			return syscall.ESRCH
+		}
+		return errnoOf(err)
+	}
+	if x.Kind == route.Unicast && x.Adapter == 0 {
+		if !x.Via.IsValid() {
+			return syscall.ENODEV
+		}
+		by, ok := h.Routes().Lookup(x.Via)
+		if !ok || by.Via.IsValid() {
+			return syscall.ENETUNREACH
+		}
+		x.Adapter = by.Adapter
+	}
+	for _, y := range h.Routes().All() {
+		if same(y) && y.Metric == x.Metric {
+			return syscall.EEXIST
+		}
+	}
+	return errnoOf(h.AddRoute(x))
 }
 
 // first4 is the first IPv4 address of an adapter.
