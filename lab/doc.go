@@ -14,7 +14,7 @@
 //	nodes:
 //	  alice:   {addresses: {eth0: 10.1.0.2/24}, routes: [{to: default, via: 10.1.0.1}],
 //	            run: ["ping -c 1 web", "get http://web/"]}
-//	  gateway: {forward: true, addresses: {eth0: 10.1.0.1/24, eth1: 203.0.113.1/24}}
+//	  gateway: {forward: true, addresses: {eth0: 10.1.0.1/24, eth1: 203.0.113.1/24}, firewall: gateway.nft}
 //	  web:     {kind: machine, addresses: {eth0: 203.0.113.2/24}, routes: [{to: default, via: 203.0.113.1}],
 //	            serve: [{run: python3 -m http.server 80, port: 80}]}
 //	links:
@@ -32,6 +32,7 @@
 //	addresses   the interfaces, each with an address or a list of them: eth0: [10.0.0.1/24, "fd00::1/64"]
 //	routes      {to: default or a prefix, via: a router's address}
 //	forward     true: the node is a router
+//	firewall    a file of rules in nftables' language (package firewall/nft), in force on a host before it has addresses
 //	mtu         of all interfaces, or of some: {eth0: 1400}; the link's, if it has one, is the same
 //	serve       what goes on for as long as the lab, as a command or as {run: COMMAND, port: N, ready: TEXT}
 //	run         commands that are run one after the other
@@ -109,7 +110,9 @@
 //
 //	lab, file, ok, error, seed
 //	mistakes, warnings  [{file, line, column, message}]
-//	nodes               [{name, kind, forward, interfaces: [{name, addresses}], forwarded, drops: {REASON: N}}]
+//	nodes               [{name, kind, forward, interfaces: [{name, addresses}], forwarded, drops: {REASON: N}, firewall}]
+//	firewall            {file, drops: [RULE], counters: [RULE], flows: [TEXT]}; a RULE is {family, table, chain, policy,
+//	                    handle, comment, file, line, rule, packets, bytes}
 //	switches            [{name, ports: [{name, end, vlan, trunk}], forwarded, flooded, stations, drops}]
 //	links               [{ends, mtu, impair, packets, drops: {REASON: N}, capture: {file, packets, lost}}]
 //	commands            [{node, command, seconds, ok, error}]
@@ -141,7 +144,7 @@
 //
 // # Limits
 //
-// There are no firewalls and events in the file. Real programs run on machines only. The same seed loses the same
+// There are no events in the file. Real programs run on machines only. The same seed loses the same
 // packets of a link in a row; which packets these are depends on when programs
 // send, for a lab is in real time.
 package lab

@@ -45,6 +45,17 @@ type DocumentNode struct {
 	Interfaces []DocumentInterface `json:"interfaces"`
 	Forwarded  uint64              `json:"forwarded"`
 	Drops      map[string]uint64   `json:"drops"` // packets, by reason
+	Firewall   *DocumentFirewall   `json:"firewall,omitempty"`
+}
+
+// DocumentFirewall is a host's rules and what they have done.
+type DocumentFirewall struct {
+	File string `json:"file"`
+	// Drops are rules and policies that have dropped packets, Counters those
+	// that have a counter.
+	Drops    []RuleCount `json:"drops"`
+	Counters []RuleCount `json:"counters"`
+	Flows    []string    `json:"flows"` // as conntrack -L lists them
 }
 
 // DocumentInterface is a node's interface.
@@ -174,6 +185,9 @@ func (s *Spec) document(sum *Summary, err error) *Document {
 
 func documentNode(n *Node, sum *Summary) DocumentNode {
 	d := DocumentNode{Name: n.Name, Kind: n.Kind.String(), Forward: n.Forward, Interfaces: []DocumentInterface{}, Drops: map[string]uint64{}}
+	if n.Firewall != nil {
+		d.Firewall = &DocumentFirewall{n.Firewall.File, []RuleCount{}, []RuleCount{}, []string{}}
+	}
 	for _, i := range n.Interfaces {
 		x := DocumentInterface{Name: i.Name, Addresses: []string{}}
 		for _, a := range i.Addresses {
@@ -184,6 +198,10 @@ func documentNode(n *Node, sum *Summary) DocumentNode {
 	for i := range sum.Nodes {
 		if sum.Nodes[i].Node == n {
 			d.Forwarded, d.Drops = sum.Nodes[i].Forwarded, byReason(&sum.Nodes[i].Drops)
+			if f := sum.Nodes[i].Firewall; f != nil {
+				d.Firewall.Drops, d.Firewall.Counters = append(d.Firewall.Drops, f.Drops...), append(d.Firewall.Counters, f.Counters...)
+				d.Firewall.Flows = append(d.Firewall.Flows, f.Flows...)
+			}
 		}
 	}
 	return d

@@ -105,7 +105,7 @@ func badName(name string) string {
 }
 
 func (d *diagnostics) readNode(s *Spec, n *Node, t *tree) {
-	var serve, run, mtu *tree
+	var serve, run, mtu, firewall *tree
 	ok := d.mapping(t, "node "+n.Name, fields{
 		"kind":      func(t *tree) { d.readKind(n, t) },
 		"forward":   func(t *tree) { n.Forward = d.boolean(t) },
@@ -113,15 +113,19 @@ func (d *diagnostics) readNode(s *Spec, n *Node, t *tree) {
 		"routes": func(t *tree) {
 			d.each(t, "routes such as {to: default, via: 10.0.0.1}", func(t *tree) { d.readRoute(n, t) })
 		},
-		"mtu":   func(t *tree) { mtu = t },
-		"serve": func(t *tree) { serve = t },
-		"run":   func(t *tree) { run = t },
+		"mtu":      func(t *tree) { mtu = t },
+		"firewall": func(t *tree) { firewall = t },
+		"serve":    func(t *tree) { serve = t },
+		"run":      func(t *tree) { run = t },
 	})
 	if n.partial = n.partial || !ok; n.broken {
 		return
 	}
 	if mtu != nil {
 		d.readMTU(n, mtu)
+	}
+	if firewall != nil {
+		d.readFirewall(n, firewall)
 	}
 	if serve != nil {
 		d.each(serve, "a service", func(t *tree) { d.readService(s, n, t) })

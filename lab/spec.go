@@ -55,6 +55,7 @@ type Node struct {
 	Forward    bool
 	Interfaces []*Interface
 	Routes     []Route
+	Firewall   *Firewall // nil: none
 	Serve      []Command // go on for as long as the lab
 	Run        []Command // one after the other; then the node is done
 

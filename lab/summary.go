@@ -35,6 +35,7 @@ type NodeSummary struct {
 	Node      *Node
 	Forwarded uint64
 	Drops     packet.Counters
+	Firewall  *FirewallSummary // nil: it has none
 }
 
 // Summary returns what has happened until now, or until the lab was closed.
@@ -65,7 +66,7 @@ func (n *Net) count() (s Summary) {
 	}
 	for _, node := range n.spec.Nodes {
 		if h := n.hosts[node.Name]; h != nil {
-			s.Nodes = append(s.Nodes, NodeSummary{node, h.Stats().Forwarded, h.Drops()})
+			s.Nodes = append(s.Nodes, NodeSummary{node, h.Stats().Forwarded, h.Drops(), n.countFirewall(node)})
 		}
 	}
 	s.Switches = n.countSwitches()
@@ -80,6 +81,9 @@ func (s *Spec) Describe(w io.Writer) {
 		kind := n.Kind.String()
 		if n.Forward {
 			kind += ", router"
+		}
+		if n.Firewall != nil {
+			kind += ", firewall"
 		}
 		var has []string
 		for _, i := range n.Interfaces {
@@ -139,6 +143,15 @@ func (s *Summary) Print(w io.Writer) {
 	fmt.Fprintln(t, "hosts")
 	for _, n := range s.Nodes {
 		fmt.Fprintf(t, "  %s\tforwarded %d\tdropped %s\n", n.Node.Name, n.Forwarded, drops(&n.Drops))
+	}
+	t.Flush()
+	for _, n := range s.Nodes {
+		if n.Firewall == nil {
+			continue
+		}
+		for _, r := range n.Firewall.Drops {
+			fmt.Fprintf(w, "  %s dropped %s by %s\n", n.Node.Name, plural(int(r.Packets), "packet"), r.text)
+		}
 	}
 	if len(s.Nodes) == 0 {
 		fmt.Fprintln(t, "  none")

@@ -45,12 +45,13 @@ type Net struct {
 	spec   *Spec
 	output *output
 
-	hosts    map[string]*host.Host
-	machines map[string]*machine.Machine
-	wires    []*wired
-	switches map[string]*bridge.Bridge
-	adapters []*link.Adapter // of patches, which no host closes
-	services []service.Running
+	hosts     map[string]*host.Host
+	firewalls map[string]*firewall // by node; of those that have rules
+	machines  map[string]*machine.Machine
+	wires     []*wired
+	switches  map[string]*bridge.Bridge
+	adapters  []*link.Adapter // of patches, which no host closes
+	services  []service.Running
 
 	stop     context.Context // done: programs are to end
 	stopNow  context.CancelFunc
@@ -82,12 +83,13 @@ func Up(ctx context.Context, s *Spec, o Options) (*Net, error) {
 		o.Output = io.Discard
 	}
 	n := &Net{
-		spec:     s,
-		output:   newOutput(o.Output, s),
-		hosts:    map[string]*host.Host{},
-		machines: map[string]*machine.Machine{},
-		switches: map[string]*bridge.Bridge{},
-		failed:   make(chan error, 1),
+		spec:      s,
+		output:    newOutput(o.Output, s),
+		hosts:     map[string]*host.Host{},
+		firewalls: map[string]*firewall{},
+		machines:  map[string]*machine.Machine{},
+		switches:  map[string]*bridge.Bridge{},
+		failed:    make(chan error, 1),
 	}
 	if err := s.checkSystem(); err != nil {
 		return nil, err
@@ -109,7 +111,11 @@ func (n *Net) up(ctx context.Context, o Options) error {
 	step := n.steps(o.Progress)
 	for _, node := range n.spec.Nodes {
 		if node.Kind == Host {
-			n.hosts[node.Name] = host.New(host.Config{Name: node.Name, Forward: node.Forward})
+			h := host.New(host.Config{Name: node.Name, Forward: node.Forward})
+			n.hosts[node.Name] = h
+			if err := n.protect(node, h); err != nil {
+				return fmt.Errorf("node %s: %w", node.Name, err)
+			}
 			continue
 		}
 		step("machine " + node.Name)

@@ -37,7 +37,7 @@ func execute(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(labCommand(), doctorCommand(), versionCommand(), sockdCommand(), runCommand(), tcpdumpCommand(), nftCommand())
+	root.AddCommand(labCommand(), doctorCommand(), versionCommand(), sockdCommand(), runCommand(), tcpdumpCommand(), nftCommand(), explainCommand())
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetArgs(args)
 	root.SetOut(stdout)

@@ -3,6 +3,7 @@ package nft
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -75,16 +76,9 @@ func NewEngine(c Config, add func(at hook.Point, priority int, j hook.PacketJudg
 // Rules are those in force.
 func (e *Engine) Rules() *Ruleset { return e.loaded.Load().Rules }
 
-// Drops are the rules and policies in force that have dropped packets, in the
-// order in which they are written.
-func (e *Engine) Drops() (all []*Cause) {
-	for _, c := range e.loaded.Load().causes {
-		if c.Packets() > 0 {
-			all = append(all, c)
-		}
-	}
-	return all
-}
+// Causes are the rules and policies in force, in the order of the tables, in
+// each policies last. They are lent.
+func (e *Engine) Causes() []*Cause { return e.loaded.Load().causes }
 
 // Replace puts rules in force, or leaves those that are if it returns an error.
 func (e *Engine) Replace(rs *Ruleset) error {
@@ -184,7 +178,7 @@ func (e *Engine) ask(f *inForce, b *entrance, w *walker, c *hook.Context) hook.V
 		return hook.Stolen
 	}
 	cause := f.cause(b, r.Rule)
-	cause.packets.Add(1)
+	cause.dropped.Add(1)
 	c.Rule = cause
 	if r.Reject != nil {
 		c.Refusal = &hook.Refusal{Reset: r.Reject.Reset, Code4: r.Reject.Code, Code6: r.Reject.Code6}
@@ -244,17 +238,31 @@ func lookAhead(p *packet.Packet) {
 	SetHeaders(p)
 }
 
-// A Cause is a rule, or the policy of a chain, that drops packets.
+// A Cause is a rule, or the policy of a chain, that may drop packets.
 type Cause struct {
 	Table *Table
 	Chain *Chain
 	Rule  *Rule // nil: the chain's policy
 
-	packets atomic.Uint64
+	dropped atomic.Uint64
 }
 
-// Packets is how many packets it has dropped.
-func (c *Cause) Packets() uint64 { return c.packets.Load() }
+// Dropped is how many packets it has dropped since it is in force.
+func (c *Cause) Dropped() uint64 { return c.dropped.Load() }
+
+// Counts is what the rule's counter has counted; ok is false if it has none.
+func (c *Cause) Counts() (packets, bytes uint64, ok bool) {
+	if c.Rule == nil {
+		return 0, 0, false
+	}
+	for _, s := range c.Rule.Stmts {
+		if counter, is := s.(*Counter); is {
+			packets, bytes = counter.counts()
+			return packets, bytes, true
+		}
+	}
+	return 0, 0, false
+}
 
 // cause is what a verdict of a walk that began at b comes from.
 func (l *Loaded) cause(b *entrance, r *classify.Rule) *Cause {
@@ -274,7 +282,14 @@ func (c *Cause) String() string {
 	if at := c.Rule.place(); at != "" {
 		s += " (" + at + ")"
 	}
-	return s + ": " + c.Rule.String()
+	return s + ": " + c.Rule.stateless()
+}
+
+// stateless is the rule without what it has counted.
+func (r *Rule) stateless() string {
+	var b strings.Builder
+	(&printer{w: &b, o: &Options{Stateless: true}}).rule(r)
+	return b.String()
 }
 
 // place is the file and line of a rule, empty if it has none.

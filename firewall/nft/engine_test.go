@@ -129,13 +129,18 @@ func TestGateway(t *testing.T) {
 			t.Errorf("%s: %v, want %v", test.to, err, test.want)
 		}
 	}
-	drops := e.Drops()
+	var drops []*nft.Cause
+	for _, c := range e.Causes() {
+		if c.Dropped() > 0 {
+			drops = append(drops, c)
+		}
+	}
 	if len(drops) != 2 {
 		t.Fatalf("drops by %v", drops)
 	}
 	const want = `inet gateway forward handle 6 (gateway.nft:6): tcp dport 22 reject with tcp reset comment "no shell"`
-	if got := drops[0].String(); got != want || drops[0].Packets() != 2 {
-		t.Errorf("%d dropped by\n%s\nwant 2 by\n%s", drops[0].Packets(), got, want)
+	if got := drops[0].String(); got != want || drops[0].Dropped() != 2 {
+		t.Errorf("%d dropped by\n%s\nwant 2 by\n%s", drops[0].Dropped(), got, want)
 	}
 	if d := drops[0].Decision(); d.Comment != "no shell" || d.Line != 6 || d.Table != "gateway" || d.Chain != "forward" {
 		t.Errorf("decision %+v", d)

@@ -75,7 +75,7 @@ type Decision struct {
 func (c *Cause) Decision() *Decision {
 	d := &Decision{Family: c.Table.Family, Table: c.Table.Name, Chain: c.Chain.Name, Policy: c.Rule == nil}
 	if r := c.Rule; r != nil {
-		d.Handle, d.Comment, d.File, d.Line, d.Rule = r.Handle, r.Comment, r.Pos.File, r.Pos.Line, r.String()
+		d.Handle, d.Comment, d.File, d.Line, d.Rule = r.Handle, r.Comment, r.Pos.File, r.Pos.Line, r.stateless()
 	}
 	return d
 }
@@ -125,7 +125,7 @@ func (l *Loaded) explain(b *entrance, steps []classify.Step, r classify.Result) 
 		rule := l.rules[s.Rule].Rule
 		x := RuleExplained{
 			Chain: s.Chain.Name(), Handle: rule.Handle, Comment: rule.Comment, File: rule.Pos.File, Line: rule.Pos.Line,
-			Rule: rule.String(), Matched: s.Failed == nil,
+			Rule: rule.stateless(), Matched: s.Failed == nil,
 		}
 		if s.Failed != nil {
 			x.Failed, x.Is = l.failed(s, rule)
@@ -139,14 +139,32 @@ func (l *Loaded) explain(b *entrance, steps []classify.Step, r classify.Result) 
 // packet has there.
 func (l *Loaded) failed(s classify.Step, r *Rule) (stmt, is string) {
 	o := l.origins[s.Rule][s.At]
-	st := r.Stmts[o.stmt]
+	var ts []*Type
+	switch st := r.Stmts[o.stmt].(type) {
+	case *Match:
+		ts = typesOf(st.Left)
+	case *VMap:
+		ts = typesOf(st.Key)
+	}
 	if o.implied != nil {
-		return StmtText(st), valueText(o.implied, s.Value)
+		ts = []*Type{o.implied}
 	}
-	if m, ok := st.(*Match); ok {
-		return StmtText(st), valueText(m.Left.typ(), s.Value)
+	return StmtText(r.Stmts[o.stmt]), valuesText(ts, s.Value)
+}
+
+// valuesText is values of some types, one behind the other in registers.
+func valuesText(ts []*Type, b []byte) string {
+	var all []string
+	for _, t := range ts {
+		n := len(b)
+		if len(ts) > 1 {
+			n = min(n, t.width())
+		}
+		v := b[:n]
+		b = b[min(len(b), round4(n)):]
+		all = append(all, valueText(t, v))
 	}
-	return StmtText(st), ""
+	return strings.Join(all, " . ")
 }
 
 func valueText(t *Type, b []byte) string {

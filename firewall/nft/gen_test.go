@@ -109,7 +109,7 @@ func (g generator) match(v6 bool, proto string) string {
 // quirks are in rules that nft 1.0.6 lists as something that they were not: it
 // joins two inequalities into one, takes two bounds for a range, and forgets a
 // match in front of a TCP option. The README has them.
-var quirks = regexp.MustCompile(`port != \d+ .*port != \d+( |$)|nexthdr tcp.* option|< \d+ .*> \d+|(icmp|meta protocol).* meta protocol`)
+var quirks = regexp.MustCompile(`port \d+ .*port != .*port \d+( |$)|port != \d+ .*port != \d+( |$)|nexthdr tcp.* option|< \d+ .*> \d+|(icmp|meta protocol).* meta protocol`)
 
 // rule is a rule of a chain, which may go to others.
 func (g generator) rule(targets []string) string {
