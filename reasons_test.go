@@ -201,6 +201,9 @@ ReasonTCPTimeWaitAck      tcp/testdata
 ReasonTCPTimeWaitReset    tcp/testdata
 ReasonTCPTimeWaitOldReset tcp/testdata
 ReasonTCPTimeWaitPaws     tcp/testdata
+ReasonTCPMD5Missing    tcp/testdata
+ReasonTCPMD5Unexpected tcp/testdata
+ReasonTCPMD5Wrong      tcp/testdata
 ReasonHostClosed       host:TestDropClosed
 `
 

@@ -117,7 +117,7 @@ func (ln *lane) tellRefusal(in *link.Adapter, p *packet.Packet, r hook.Refusal) 
 		return
 	}
 	p.Data = p.Transport + uint16(seg.HeaderLen())
-	ln.refuse(p, p.Track.Answer())
+	ln.refuse(p, nil, p.Track.Answer())
 }
 
 // mayAnswer keeps the rules of RFC 1122 §3.2.2 and RFC 4443 §2.4 (e): no error

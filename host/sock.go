@@ -107,6 +107,7 @@ type sockOptions struct {
 	FastOpenConnect  bool          // connecting waits for the first write, if that can go with the SYN
 	FastOpenNoCookie bool
 	FastOpenKeys     []FastOpenKey // of a listener; none: the host's
+	MD5Keys          []MD5Key      // as SetMD5Key has made them
 }
 
 // defaultOptions are those of a new socket.
@@ -510,6 +511,7 @@ func (s *Socket) Accept() (c *Socket, e syscall.Errno) {
 		c = &Socket{ln: ln, six: s.six, typ: s.typ, proto: s.proto, opt: s.opt, conn: conn, state: sockConnected, lockAddr: s.lockAddr}
 		c.name, c.bind.addr = conn.local(), s.bind.addr
 		c.opt.FastOpen = 0
+		c.opt.MD5Keys = s.opt.onlyFor(c.name.Addr(), conn.remote().Addr())
 		conn.face, conn.linger = c, c.opt.Linger
 		ln.sockets[c] = struct{}{}
 		return 0

@@ -48,12 +48,15 @@ func (ln *lane) tcpIn(a *link.Adapter, p *packet.Packet) {
 		l.receive(ln, a, p, isn, reuse)
 		return
 	}
-	ln.refuse(p, packet.Track{})
+	if g, answer := ln.strayed(p); answer {
+		ln.refuse(p, g, packet.Track{})
+	}
 	ln.drop(p, packet.ReasonTCPNoSocket)
 }
 
-// refuse answers a segment that belongs to no connection with a reset.
-func (ln *lane) refuse(p *packet.Packet, answer packet.Track) {
+// refuse answers a segment that belongs to no connection with a reset, signed
+// if g is not nil.
+func (ln *lane) refuse(p *packet.Packet, g *tcp.Signature, answer packet.Track) {
 	if p.Dst.IsMulticast() || p.Src.IsUnspecified() || p.Dst == broadcast4 || ln.isBroadcast(p.Dst) {
 		return
 	}
@@ -63,7 +66,12 @@ func (ln *lane) refuse(p *packet.Packet, answer packet.Track) {
 	}
 	r := ln.pool.Get()
 	r.Track = answer
-	wire.PutTCP(r.Push(wire.TCPLen), &f, 0)
+	if g == nil {
+		wire.PutTCP(r.Push(wire.TCPLen), &f, 0)
+	} else {
+		r.Data = r.Start()
+		g.Push(r, &f)
+	}
 	ln.tcpReply(r, p)
 }
 
@@ -195,6 +203,7 @@ func (s *tcpSocket) config(isn uint32, set bool, opt *sockOptions) tcp.Config {
 	}
 	if opt != nil {
 		opt.configure(&cfg)
+		cfg.Signature = opt.signature(f.Src, f.Dst)
 	}
 	if m := s.way.out.Capabilities().GSOMax; m > 0 {
 		cfg.GSOMax = min(m, packet.SizeMax) - hdr - (wire.TCPLenMax - wire.TCPLen)
@@ -267,7 +276,7 @@ func (s *tcpSocket) receive(ln *lane, p *packet.Packet) {
 		// There is no room to accept it: the peer shall ask again, or is told
 		// (Linux: tcp_check_req).
 		if ln.conf.set.TCPAbortOnOverflow {
-			ln.refuse(p, packet.Track{})
+			ln.refuse(p, l.options().signature(p.Dst, p.Src), packet.Track{})
 			s.giveUp(ln)
 		}
 		ln.drop(p, packet.ReasonTCPAcceptQueue)
@@ -566,10 +575,15 @@ func (h *Host) listen(b binding, backlog int) (*tcpListener, error) {
 // receive takes a segment that belongs to no connection yet (RFC 9293
 // §3.10.7.2).
 func (l *tcpListener) receive(ln *lane, a *link.Adapter, p *packet.Packet, isn uint32, setISN bool) {
+	g := l.options().signature(p.Dst, p.Src)
+	if r := g.Check(p); r != packet.NotDropped {
+		ln.drop(p, r)
+		return
+	}
 	cookie, mss, resumes := ln.cookieIn(l, p)
 	if resumes {
 		isn, setISN = cookie, true
-	} else if !ln.opens(p) {
+	} else if !ln.opens(p, g) {
 		ln.drop(p, packet.ReasonTCPListen)
 		return
 	}
@@ -635,12 +649,13 @@ func (l *tcpListener) receive(ln *lane, a *link.Adapter, p *packet.Packet, isn u
 }
 
 // opens reports whether a segment to a listener opens a connection; an
-// acknowledgment of something unheard of is answered with a reset.
-func (ln *lane) opens(p *packet.Packet) bool {
+// acknowledgment of something unheard of is answered with a reset, signed if g
+// is not nil.
+func (ln *lane) opens(p *packet.Packet, g *tcp.Signature) bool {
 	const all = wire.TCPSyn | wire.TCPAck | wire.TCPRst | wire.TCPFin
 	flags := wire.TCP(p.From(p.Transport)).Flags() & all
 	if flags&(wire.TCPRst|wire.TCPAck) == wire.TCPAck {
-		ln.refuse(p, packet.Track{})
+		ln.refuse(p, g, packet.Track{})
 	}
 	return flags == wire.TCPSyn && !p.Dst.IsMulticast() && p.Dst != broadcast4 && !ln.isBroadcast(p.Dst)
 }

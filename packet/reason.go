@@ -206,6 +206,9 @@ const (
 	ReasonTCPTimeWaitOldReset // reset in TIME-WAIT that does not fit
 	ReasonTCPTimeWaitPaws     // old timestamp in TIME-WAIT
 	ReasonTCPTimeWaitOptions  // malformed options in TIME-WAIT
+	ReasonTCPMD5Missing       // no MD5 signature where there must be one (RFC 2385)
+	ReasonTCPMD5Unexpected    // MD5 signature of a peer without a key
+	ReasonTCPMD5Wrong         // MD5 signature by another key, or of something else
 
 	// Host.
 	ReasonHostClosed // host closed
@@ -398,6 +401,9 @@ var reasonText = [ReasonCount]string{
 	ReasonTCPTimeWaitOldReset: "tcp time-wait reset out of sequence",
 	ReasonTCPTimeWaitPaws:     "tcp time-wait timestamp old",
 	ReasonTCPTimeWaitOptions:  "tcp time-wait options malformed",
+	ReasonTCPMD5Missing:       "tcp md5 signature missing",
+	ReasonTCPMD5Unexpected:    "tcp md5 signature unexpected",
+	ReasonTCPMD5Wrong:         "tcp md5 signature wrong",
 	ReasonHostClosed:          "host closed",
 }
 

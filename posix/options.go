@@ -69,6 +69,7 @@ const (
 	TCP_INFO               = 11
 	TCP_QUICKACK           = 12
 	TCP_CONGESTION         = 13
+	TCP_MD5SIG             = 14
 	TCP_USER_TIMEOUT       = 18
 	TCP_FASTOPEN           = 23
 	TCP_TIMESTAMP          = 24
@@ -77,6 +78,7 @@ const (
 	TCP_SAVE_SYN           = 27
 	TCP_SAVED_SYN          = 28
 	TCP_FASTOPEN_CONNECT   = 30
+	TCP_MD5SIG_EXT         = 32
 	TCP_FASTOPEN_KEY       = 33
 	TCP_FASTOPEN_NO_COOKIE = 34
 	TCP_INQ                = 36
@@ -235,6 +237,8 @@ func (p *Process) SetSockOpt(fd, level, name int, data []byte) syscall.Errno {
 		return f.set(func(o *host.SocketOptions) { o.Congestion = cc })
 	case optName{IPPROTO_TCP, TCP_FASTOPEN_KEY}:
 		return f.setFastOpenKeys(data)
+	case optName{IPPROTO_TCP, TCP_MD5SIG}, optName{IPPROTO_TCP, TCP_MD5SIG_EXT}:
+		return f.setMD5Key(data, name == TCP_MD5SIG_EXT)
 	}
 	for _, set := range []func(optName, []byte) (syscall.Errno, bool){f.setRaw, p.wayOf(f).set, f.setStamps} {
 		if e, ok := set(n, data); ok {

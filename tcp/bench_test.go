@@ -70,7 +70,7 @@ func TestSizes(t *testing.T) {
 	if n := unsafe.Sizeof(Conn{}); n > 704 {
 		t.Errorf("Conn takes %d bytes", n)
 	}
-	if n := unsafe.Sizeof(TimeWait{}); n > 32 {
+	if n := unsafe.Sizeof(TimeWait{}); n > 40 {
 		t.Errorf("TimeWait takes %d bytes", n)
 	}
 	w := newPair(t, nil)

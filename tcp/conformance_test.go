@@ -36,7 +36,7 @@ func TestConformance(t *testing.T) {
 		return strings.TrimSuffix(filepath.Base(file), ".txt") + "/"
 	})
 	test := regexp.MustCompile(`(?m)^func (Test\w+)\(`)
-	for _, pkg := range []string{"tcp", "host"} {
+	for _, pkg := range []string{"tcp", "host", "posix"} {
 		collect("../"+pkg+"/*_test.go", test, func(string) string { return pkg + "." })
 	}
 	name := regexp.MustCompile("`([^`]+)`")

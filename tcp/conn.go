@@ -61,6 +61,9 @@ type Config struct {
 	OrphanRetries int // 8, of data of closed connections
 
 	Congestion string // the controller, one of cc.Names ("cubic")
+
+	// Signature is what segments are signed with (RFC 2385). (nil: they are not)
+	Signature *Signature
 }
 
 const (
@@ -281,6 +284,9 @@ func (c *Conn) Init(cfg *Config, pool *packet.Pool, out Output) {
 			c.rcvScale++
 		}
 	}
+	if cfg.Signature != nil {
+		c.extra().sign = cfg.Signature
+	}
 	c.setSegmentSize()
 }
 
@@ -290,15 +296,19 @@ func (c *Conn) setSegmentSize() {
 	if c.ts {
 		n -= tsLen
 	}
+	c.gsoLimit = 0
+	if c.signature() != nil {
+		n -= signatureLen // and each segment has its own
+	} else {
+		c.gsoLimit = c.gsoMax - c.gsoMax%n
+	}
 	c.mss = n
-	c.gsoLimit = max(n, c.gsoMax-c.gsoMax%n)
+	c.gsoLimit = max(n, c.gsoLimit)
 }
 
 // Connect opens actively: it sends a SYN (RFC 9293 §3.10.1).
 func (c *Conn) Connect(now time.Duration) {
-	c.active = true
-	c.state = StateSynSent
-	c.sndNxt = c.iss + 1
+	c.ConnectLater()
 	c.sendSyn(now, false)
 }
 

@@ -77,10 +77,7 @@ func CookieSynAck(now time.Duration, syn wire.TCP, s *CookieSYN, cfg *Config, po
 	}
 	p := pool.Get()
 	p.Data = p.Start()
-	n := o.Len()
-	b := p.Push(wire.TCPLen + n)
-	wire.PutTCP(b, &f, n)
-	o.Put(b[wire.TCPLen:])
+	pushHeader(p, &f, &o, cfg.Signature)
 	p.Transport, p.Proto = p.Start(), wire.ProtoTCP
 	return p
 }

@@ -59,7 +59,7 @@ type FastOpen struct {
 
 // Fits is how many bytes of data the SYN will have room for.
 func (c *Conn) Fits(o *FastOpen) int {
-	if len(o.Cookie) == 0 && !o.NoCookie {
+	if len(o.Cookie) == 0 && !o.NoCookie || c.signature() != nil {
 		return 0
 	}
 	mss := int(c.ourMSS)
@@ -74,7 +74,8 @@ func (c *Conn) Fits(o *FastOpen) int {
 // lost, it is repeated plainly.
 func (c *Conn) ConnectData(now time.Duration, o *FastOpen, data []byte) int {
 	f := &c.extra().fast
-	f.ask, f.cookie = !o.NoCookie, bytes.Clone(o.Cookie[:min(len(o.Cookie), fastOpenCookieMax)])
+	f.ask = !o.NoCookie && c.signature() == nil
+	f.cookie = bytes.Clone(o.Cookie[:min(len(o.Cookie), fastOpenCookieMax)])
 	c.ConnectLater()
 	n := c.Write(data)
 	f.sent = min(c.q.len, uint32(c.Fits(o)))
@@ -86,6 +87,7 @@ func (c *Conn) ConnectData(now time.Duration, o *FastOpen, data []byte) int {
 // sends (Linux: TCP_FASTOPEN_CONNECT).
 func (c *Conn) ConnectLater() {
 	c.active = true
+	c.ts = c.ts && c.signature() == nil
 	c.state = StateSynSent
 	c.sndNxt = c.iss + 1
 }
@@ -95,6 +97,9 @@ func (c *Conn) ConnectLater() {
 // SYN's data is taken, and answered before the handshake is complete (RFC 7413
 // §4.2.2).
 func (c *Conn) AcceptFastOpen(cookie []byte, data bool) {
+	if c.signature() != nil {
+		return
+	}
 	f := &c.extra().fast
 	f.cookie, f.accept = bytes.Clone(cookie[:min(len(cookie), fastOpenCookieMax)]), data
 }

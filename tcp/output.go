@@ -295,15 +295,17 @@ func (c *Conn) send(now time.Duration, p *packet.Packet, seq uint32, flags wire.
 	if c.ecnEcho {
 		f.Flags |= wire.TCPEce
 	}
+	var sign *Signature
 	if c.rare != nil {
 		if at, ok := c.urgentField(seq); ok {
 			f.Urgent = at
 			f.Flags |= wire.TCPUrg
 		}
+		sign = c.rare.sign
 	}
 	p.Data = p.Start()
-	if c.rep != nil {
-		c.pushReports(now, p, &f)
+	if c.rep != nil || sign != nil {
+		c.pushOptions(now, p, &f, sign)
 	} else if c.ts {
 		b := p.Push(wire.TCPLen + tsLen)
 		wire.PutTCP(b, &f, tsLen)
@@ -340,10 +342,7 @@ func (c *Conn) sendSyn(now time.Duration, ack bool) {
 	p := c.pool.Get()
 	c.fastOpenOut(p, &o, ack)
 	p.Data = p.Start()
-	n := o.Len()
-	b := p.Push(wire.TCPLen + n)
-	wire.PutTCP(b, &f, n)
-	o.Put(b[wire.TCPLen:])
+	pushHeader(p, &f, &o, c.signature())
 	if !c.timing && c.retries == 0 {
 		c.timing, c.rttSeq, c.rttAt = true, c.iss+1, now
 	}
@@ -360,15 +359,27 @@ func (c *Conn) sendReset(now time.Duration, seq uint32, ack bool) {
 	}
 	p := c.pool.Get()
 	p.Data = p.Start()
+	var o wire.TCPOptions
 	if c.ts && c.state != StateSynSent { // RFC 7323 §3.2
-		o := wire.TCPOptions{HasTS: true, TSVal: c.tsNow(now), TSEcr: c.tsRecent}
-		b := p.Push(wire.TCPLen + tsLen)
-		wire.PutTCP(b, &f, tsLen)
-		o.Put(b[wire.TCPLen:])
-	} else {
-		wire.PutTCP(p.Push(wire.TCPLen), &f, 0)
+		o.HasTS, o.TSVal, o.TSEcr = true, c.tsNow(now), c.tsRecent
 	}
+	pushHeader(p, &f, &o, c.signature())
 	c.emit(p)
+}
+
+// pushHeader writes a header with the options o in front of p's payload, and
+// signs the segment if sign is not nil.
+func pushHeader(p *packet.Packet, f *wire.TCPFields, o *wire.TCPOptions, sign *Signature) {
+	if sign != nil {
+		o.MD5 = noDigest
+	}
+	n := o.Len()
+	b := p.Push(wire.TCPLen + n)
+	wire.PutTCP(b, f, n)
+	o.Put(b[wire.TCPLen:])
+	if sign != nil {
+		sign.sign(p)
+	}
 }
 
 func (c *Conn) emit(p *packet.Packet) {

@@ -28,6 +28,7 @@ type rare struct {
 	octet     byte
 
 	fast fastOpen
+	sign *Signature // of all segments; nil: none
 
 	flow    *flow  // of a connection that is paced or sampled
 	paceMax uint64 // bytes per second; 0: none

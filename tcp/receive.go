@@ -70,6 +70,11 @@ func (c *Conn) unpredicted(now time.Duration, h wire.TCP, p *packet.Packet, n ui
 	if !o.Parse(h.Options()) {
 		return packet.ReasonTCPOptions
 	}
+	if g := c.signature(); g != nil || o.MD5 != nil {
+		if r := g.check(p, o.MD5); r != packet.NotDropped {
+			return r
+		}
+	}
 	s := segment{
 		seq: h.Seq(), ack: h.Ack(), n: n, flags: h.Flags(), wnd: h.Window(),
 		hasTS: o.HasTS, tsVal: o.TSVal, tsEcr: o.TSEcr,
@@ -108,7 +113,7 @@ func (c *Conn) predicted(now time.Duration, h wire.TCP, p *packet.Packet, n uint
 	} else if h.HeaderLen() != wire.TCPLen {
 		return false
 	}
-	if c.ecnEcho || p.TOS&3 == ecnCE && c.ecn || c.rare != nil && c.rare.urgent == urgentComing {
+	if c.ecnEcho || p.TOS&3 == ecnCE && c.ecn || c.rare != nil && (c.rare.urgent == urgentComing || c.rare.sign != nil) {
 		return false
 	}
 	ack := h.Ack()
@@ -139,7 +144,8 @@ func (c *Conn) predicted(now time.Duration, h wire.TCP, p *packet.Packet, n uint
 
 // Listen takes the SYN that a listener was sent: this fresh connection goes to
 // SYN-RECEIVED and answers it (RFC 9293 §3.10.7.2). Data on the SYN is left to
-// be sent again, as by Linux, unless [Conn.AcceptFastOpen] has said otherwise. If the reason is not 0 the
+// be sent again, as by Linux, unless [Conn.AcceptFastOpen] has said otherwise. The caller has checked
+// its signature ([Signature.Check]). If the reason is not 0 the
 // caller still owns p, and nothing has happened; a segment with ACK is owed a
 // reset (see [Reset]).
 func (c *Conn) Listen(now time.Duration, syn *packet.Packet) packet.Reason {
@@ -154,6 +160,7 @@ func (c *Conn) Listen(now time.Duration, syn *packet.Packet) packet.Reason {
 	c.segsIn++
 	c.state = StateSynReceived
 	c.sndNxt = c.iss + 1
+	c.ts = c.ts && (c.signature() == nil || !c.sack || !o.SACKPermitted)
 	c.ecnSynIn(h.Flags())
 	c.synIn(now, h.Seq(), h.Window(), &o)
 	if !c.fastOpenIn(now, syn) {

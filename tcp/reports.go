@@ -145,25 +145,28 @@ func (c *Conn) freeReports() {
 	}
 }
 
-// pushReports writes the header in front of p's payload with as many blocks as
-// the segment has room for: none beside full segments.
-func (c *Conn) pushReports(now time.Duration, p *packet.Packet, f *wire.TCPFields) {
+// pushOptions writes the header in front of p's payload with as many blocks as
+// the segment has room for, none beside full segments, and signs it if sign is
+// not nil.
+func (c *Conn) pushOptions(now time.Duration, p *packet.Packet, f *wire.TCPFields, sign *Signature) {
 	var o wire.TCPOptions
-	most := reportsMax
 	if c.ts {
 		o.HasTS, o.TSVal, o.TSEcr = true, c.tsNow(now), c.tsRecent
-		most--
 	}
-	if p.GSO.Size != 0 {
-		most = 0
-	} else if n := p.Len(); n > 0 {
-		room := int(min(c.ourMSS, c.peerMSS)) - n - o.Len() - 4
-		most = max(min(most, room/8), 0)
+	if sign != nil {
+		o.MD5 = noDigest
 	}
-	c.rep.put(&o, most)
-	c.settleReports()
-	n := o.Len()
-	b := p.Push(wire.TCPLen + n)
-	wire.PutTCP(b, f, n)
-	o.Put(b[wire.TCPLen:])
+	if c.rep != nil {
+		used := o.Len() + 4
+		most := max(tcpOptionsMax-used, 0) / 8
+		if p.GSO.Size != 0 {
+			most = 0
+		} else if n := p.Len(); n > 0 {
+			room := int(min(c.ourMSS, c.peerMSS)) - n - used
+			most = max(min(most, room/8), 0)
+		}
+		c.rep.put(&o, most)
+		c.settleReports()
+	}
+	pushHeader(p, f, &o, sign)
 }

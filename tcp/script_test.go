@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"math"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -22,7 +23,7 @@ import (
 // TestScripts plays the conversations in testdata/*.txt. A file holds scripts,
 // each below a line "-- name: clause it shows". A script's lines are
 //
-//	[+SECONDS] > FLAGS SEQ[:END] [ack N] [win N] [mss N] [wscale N] [sackok] [ts VAL ECR] [sack L:R[,L:R…]] [tfo HEX|ask] [noopt] [gso N]
+//	[+SECONDS] > FLAGS SEQ[:END] [ack N] [win N] [mss N] [wscale N] [sackok] [ts VAL ECR] [sack L:R[,L:R…]] [tfo HEX|ask] [md5 KEY] [noopt] [gso N]
 //	[+SECONDS] < FLAGS SEQ[:END] ...     a segment arrives; then Output
 //	[+SECONDS] << ...                    the same without Output: more of the batch follows
 //	[+SECONDS] CALL [ARGUMENTS]          see script.call
@@ -68,6 +69,9 @@ func TestScripts(t *testing.T) {
 		t.Errorf("only %d scripts", count)
 	}
 }
+
+// The addresses of signatures.
+var scriptLocal, scriptPeer = netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("10.0.0.2")
 
 type scriptLine struct {
 	n    int
@@ -193,6 +197,7 @@ type spec struct {
 	val, ecr      uint32
 	sack          []wire.SACKBlock
 	tfo           []byte // cookie; empty: asked for; nil: not mentioned
+	md5           string // key of the signature; empty: none
 }
 
 func parseSpec(f []string) (sp spec, err error) {
@@ -256,6 +261,8 @@ func parseSpec(f []string) (sp spec, err error) {
 			if sp.tfo = []byte{}; f[1] != "ask" {
 				sp.tfo, err = hex.DecodeString(f[1])
 			}
+		case "md5":
+			sp.md5 = f[1]
 		case "ts":
 			sp.ts = true
 			sp.val = uint32(num(f[1]))
@@ -293,6 +300,9 @@ func (s *script) inject(f []string) error {
 		HasTS: sp.ts, TSVal: sp.val, TSEcr: sp.ecr, SACKPermitted: sp.sackok,
 		HasFastOpen: sp.tfo != nil, FastOpen: sp.tfo,
 	}
+	if sp.md5 != "" {
+		o.MD5 = noDigest
+	}
 	for i, b := range sp.sack {
 		o.SACK[i] = wire.SACKBlock{Left: s.cfg.ISN + b.Left, Right: s.cfg.ISN + b.Right}
 		o.NSACK++
@@ -315,6 +325,9 @@ func (s *script) inject(f []string) error {
 		body[i] = pattern(2, first(sp.flags, sp.seq)+i)
 	}
 	p.AppendBytes(body)
+	if sp.md5 != "" {
+		(&Signature{scriptPeer, scriptLocal, []byte(sp.md5)}).sign(p)
+	}
 	if sp.ecn > 0 {
 		p.TOS = uint8(sp.ecn)
 	}
@@ -332,6 +345,10 @@ func (s *script) inject(f []string) error {
 		return nil
 	}
 	if s.listen {
+		if s.reason = s.cfg.Signature.Check(p); s.reason != 0 {
+			s.pool.Drop(p, s.reason)
+			return nil
+		}
 		if s.reason = s.c.Listen(s.now, p); s.reason == 0 {
 			s.listen = false
 		}
@@ -391,6 +408,9 @@ func (s *script) format(o sent) string {
 	} else if opt.HasFastOpen {
 		fmt.Fprintf(&b, " tfo %x", opt.FastOpen)
 	}
+	if opt.MD5 != nil {
+		b.WriteString(" md5 KEY")
+	}
 	if opt.HasTS {
 		fmt.Fprintf(&b, " ts %d %d", opt.TSVal, opt.TSEcr)
 	}
@@ -434,6 +454,7 @@ func (s *script) expect(f []string) error {
 		sp.tfo != nil && (!opt.HasFastOpen || !bytes.Equal(sp.tfo, opt.FastOpen)) ||
 		!s.blocks(sp.sack, &opt) ||
 		sp.ts && (!opt.HasTS || opt.TSVal != sp.val || opt.TSEcr != sp.ecr) ||
+		(opt.MD5 != nil) != (sp.md5 != "") || sp.md5 != "" && (&Signature{scriptPeer, scriptLocal, []byte(sp.md5)}).Check(o.p) != 0 ||
 		sp.noopt && len(h.Options()) > 0
 	if bad {
 		return fmt.Errorf("sent instead:\n   %s", s.format(o))
@@ -706,6 +727,12 @@ func (s *script) call(name string, f []string) error {
 		if got != f[0] {
 			return fmt.Errorf("deadline in %s", got)
 		}
+	case "sign": // with a key, or none
+		if f[0] == "none" {
+			c.SetSignature(nil)
+		} else {
+			c.SetSignature(&Signature{scriptLocal, scriptPeer, []byte(f[0])})
+		}
 	case "timewait": // the compact form takes over
 		var ok bool
 		if s.tw, ok = c.TimeWait(); !ok {
@@ -730,6 +757,10 @@ func (s *script) configure(f []string) error {
 		k, v, _ := strings.Cut(kv, "=")
 		if k == "cc" {
 			s.cfg.Congestion = v
+			continue
+		}
+		if k == "md5" {
+			s.cfg.Signature = &Signature{scriptLocal, scriptPeer, []byte(v)}
 			continue
 		}
 		n, err := strconv.ParseInt(v, 0, 64)

@@ -18,6 +18,7 @@ type TimeWait struct {
 	rcvWnd   uint16 // as it stood in our last segment
 	ts       bool
 	deaf     bool // to resets
+	sign     *Signature
 }
 
 // A TimeWaitVerdict is what becomes of a segment received in TIME-WAIT.
@@ -44,6 +45,7 @@ func (c *Conn) TimeWait() (TimeWait, bool) {
 		until: c.lifeAt, sndNxt: c.sndNxt, rcvNxt: c.rcvNxt,
 		tsRecent: c.tsRecent, tsOffset: c.tsOffset, ts: c.ts,
 		rcvWnd: uint16(min((c.rcvAdv-c.rcvNxt)>>c.rcvScale, 0xffff)),
+		sign:   c.signature(),
 	}, true
 }
 
@@ -66,6 +68,9 @@ func (t *TimeWait) Receive(now time.Duration, p *packet.Packet, pool *packet.Poo
 	var o wire.TCPOptions
 	if !o.Parse(h.Options()) {
 		return nil, TimeWaitDrop, packet.ReasonTCPTimeWaitOptions
+	}
+	if r := t.sign.check(p, o.MD5); r != packet.NotDropped {
+		return nil, TimeWaitDrop, r
 	}
 	flags := h.Flags()
 	old := t.ts && o.HasTS && lt(o.TSVal, t.tsRecent)
@@ -109,10 +114,7 @@ func (t *TimeWait) ack(now time.Duration, h wire.TCP, pool *packet.Pool) *packet
 	if t.ts {
 		o.HasTS, o.TSVal, o.TSEcr = true, uint32(now/time.Millisecond)+t.tsOffset, t.tsRecent
 	}
-	n := o.Len()
-	b := p.Push(wire.TCPLen + n)
-	wire.PutTCP(b, &f, n)
-	o.Put(b[wire.TCPLen:])
+	pushHeader(p, &f, &o, t.sign)
 	p.Transport = p.Start()
 	p.Proto = wire.ProtoTCP
 	return p
