@@ -147,6 +147,7 @@ ReasonUDPMalformed     host:TestDropReasons
 ReasonUDPChecksum      host:TestDropReasons
 ReasonUDPNoSocket      host:TestDropReasons
 ReasonUDPNoListener    host:TestDropReasons
+ReasonUDPSource        host:TestSourceFilters
 ReasonUDPQueueFull     host:TestDropReasons
 ReasonUDPMemory        host:TestMemoryBudget
 ReasonTCPMemory        host:TestMemoryBudget

@@ -120,6 +120,17 @@ type Settings struct {
 	// often in vain (net.ipv4.tcp_keepalive_time, tcp_keepalive_intvl,
 	// tcp_keepalive_probes); 0 means 7200, 75 and 9.
 	TCPKeepIdle, TCPKeepInterval, TCPKeepProbes int
+	// IGMPMaxMemberships is how many IPv4 groups a socket may join,
+	// IGMPMaxSources and MLDMaxSources how many sources it may name for one
+	// (net.ipv4.igmp_max_memberships, igmp_max_msf, net.ipv6.mld_max_msf); 0
+	// means 20, 10 and 64.
+	IGMPMaxMemberships, IGMPMaxSources, MLDMaxSources int
+	// IGMPRobustness and MLDRobustness are how often news about groups are told
+	// where no querier says it (net.ipv4.igmp_qrv, net.ipv6.mld_qrv); 0 means 2.
+	IGMPRobustness, MLDRobustness int
+	// IGMPLocalQuiet: groups of 224.0.0.0/24 are not told of
+	// (net.ipv4.igmp_link_local_mcast_reports is 0).
+	IGMPLocalQuiet bool
 	// BindV6Only: IPv6 Sockets are for IPv6 only unless they say otherwise
 	// (net.ipv6.bindv6only).
 	BindV6Only bool
@@ -178,6 +189,11 @@ func (s *Settings) fill() {
 	orDefault(&s.TCPKeepIdle, 7200)
 	orDefault(&s.TCPKeepInterval, 75)
 	orDefault(&s.TCPKeepProbes, 9)
+	orDefault(&s.IGMPMaxMemberships, 20)
+	orDefault(&s.IGMPMaxSources, 10)
+	orDefault(&s.MLDMaxSources, 64)
+	orDefault(&s.IGMPRobustness, 2)
+	orDefault(&s.MLDRobustness, 2)
 	orDefault(&s.TCPFastOpen, FastOpenClient)
 	orDefault(&s.UDPRcvBuf, 2<<20)
 	orDefault(&s.MemoryMax, 2<<30)

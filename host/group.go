@@ -3,7 +3,7 @@ package host
 import (
 	"net/netip"
 	"slices"
-	"syscall"
+	"time"
 
 	"github.com/towpath/towpath/ip/group"
 	"github.com/towpath/towpath/link"
@@ -15,33 +15,63 @@ import (
 // when it does.
 type groupSender lane
 
-// Report sends an IGMP or MLD message (RFC 2236, RFC 2710) from the adapter's
-// address, for IPv6 its link-local one.
-func (s *groupSender) Report(adapter int32, g netip.Addr, k group.Kind) {
+// Link says how to speak of groups on an adapter, by the settings of it.
+func (s *groupSender) Link(adapter int32, v6 bool) group.Link {
+	ln := (*lane)(s)
+	a := ln.conf.adapter(adapter)
+	if a == nil {
+		return group.Link{}
+	}
+	set, own := &ln.conf.set, ln.conf.link(a)
+	if !v6 {
+		return group.Link{
+			MTU: a.MTU(), LocalQuiet: set.IGMPLocalQuiet, Robustness: set.IGMPRobustness, Version: group.Version(own.ForceIGMPVersion),
+			Repeat2: milliseconds(own.IGMPv2Interval), Repeat3: milliseconds(own.IGMPv3Interval),
+		}
+	}
+	l := group.Link{
+		MTU: a.MTU(), Robustness: set.MLDRobustness, Strict: own.ForceMLDVersion == 2,
+		Repeat2: milliseconds(own.MLDv1Interval), Repeat3: milliseconds(own.MLDv2Interval),
+	}
+	if own.ForceMLDVersion == 1 {
+		l.Version = group.V2
+	}
+	return l
+}
+
+func milliseconds(n int) time.Duration { return time.Duration(n) * time.Millisecond }
+
+// Send sends an IGMP or MLD message from the adapter's address, for IPv6 its
+// link-local one as soon as that is known to be its own.
+func (s *groupSender) Send(adapter int32, m *group.Message) {
 	ln := (*lane)(s)
 	a := ln.conf.adapter(adapter)
 	if a == nil || a.Capabilities().Loopback {
 		return
 	}
-	src := netip.IPv4Unspecified()
-	if g.Is6() {
-		src = netip.IPv6Unspecified()
-	}
-	for _, x := range ln.conf.addrs.All() {
-		ip := x.Prefix.Addr()
-		if x.Adapter == adapter && ip.Is4() == g.Is4() && (ip.Is4() || ip.IsLinkLocalUnicast() && !x.Optimistic) {
-			src = ip
-			break
-		}
-	}
 	p := ln.pool.Get()
-	group.Message(p, src, g, k)
+	m.Put(p, ln.reporter(adapter, m.Kind.V6()))
 	if a.Capabilities().Medium == link.MediumEthernet {
 		ln.ethernetOut(p, a, wire.MulticastMAC(p.Dst))
 		return
 	}
 	p.Link = p.Start()
 	ln.frameOut(p, a)
+}
+
+// reporter is the address from which an adapter tells of its groups, the
+// unspecified one if it has none.
+func (ln *lane) reporter(adapter int32, v6 bool) netip.Addr {
+	for _, x := range ln.conf.addrs.All() {
+		ip := x.Prefix.Addr()
+		if x.Adapter == adapter && ip.Is6() == v6 && (!v6 || ip.IsLinkLocalUnicast() && !x.Optimistic) {
+			return ip
+		}
+	}
+	if v6 {
+		return netip.IPv6Unspecified()
+	}
+	return netip.IPv4Unspecified()
 }
 
 // groupArm keeps the memberships' timer.
@@ -64,6 +94,7 @@ func (ln *lane) nodeGroups() {
 			want = append(want, k)
 		}
 	}
+	ln.announceGroups()
 	for _, k := range ln.nodes {
 		if !slices.Contains(want, k) {
 			ln.host.groups.Leave(ln.now, k.Adapter, k.Group, (*groupSender)(ln))
@@ -75,6 +106,24 @@ func (ln *lane) nodeGroups() {
 		}
 	}
 	ln.nodes = want
+}
+
+// announceGroups tells of the groups of adapters that have got a link-local
+// address: what they said without one is not for routers (RFC 3590 §4, RFC 3810
+// §5.2.13).
+func (ln *lane) announceGroups() {
+	var named []int32
+	for _, a := range ln.conf.adapters {
+		if a != nil && !ln.reporter(a.Index(), true).IsUnspecified() {
+			named = append(named, a.Index())
+		}
+	}
+	for _, i := range named {
+		if !slices.Contains(ln.named, i) {
+			ln.host.groups.Announce(ln.now, i, true, (*groupSender)(ln))
+		}
+	}
+	ln.named = named
 }
 
 // groupsSoon has the solicited-node groups looked at in a hold of their own.
@@ -92,103 +141,4 @@ func (ln *lane) membershipIn(p *packet.Packet, r packet.Reason) {
 		return
 	}
 	ln.pool.Free(p)
-}
-
-// JoinGroup makes the host listen to a multicast group on an adapter, and tells
-// routers (Linux: IP_ADD_MEMBERSHIP, IPV6_JOIN_GROUP). Sockets that are bound to
-// the port get what is sent to it. Closing the socket leaves the group.
-func (c *UDPConn) JoinGroup(adapter string, g netip.Addr) error {
-	return c.membership(adapter, g, (*udpSocket).join)
-}
-
-// LeaveGroup undoes JoinGroup.
-func (c *UDPConn) LeaveGroup(adapter string, g netip.Addr) error {
-	return c.membership(adapter, g, (*udpSocket).leave)
-}
-
-func (c *UDPConn) membership(adapter string, g netip.Addr, do func(*udpSocket, *lane, group.Key) syscall.Errno) error {
-	ln := c.s.lane
-	ln.lock()
-	defer ln.unlock(nil)
-	if c.s.isClosed() {
-		return c.failSet()
-	}
-	a := ln.conf.byName(adapter)
-	var e syscall.Errno
-	switch {
-	case a == nil:
-		e = syscall.ENODEV
-	case !g.IsMulticast():
-		e = syscall.EINVAL
-	default:
-		e = do(c.s, ln, group.Key{Adapter: a.Index(), Group: g.WithZone("")})
-		ln.groupArm()
-	}
-	if e != 0 {
-		return c.fail("set", sysError("setsockopt", e), nil)
-	}
-	return nil
-}
-
-// MemberOf joins a group on an adapter for a datagram or raw socket, or leaves it
-// (IP_ADD_MEMBERSHIP and so on). Without an adapter, index 0, it is the one by
-// which the group is reached.
-func (s *Socket) MemberOf(adapter int32, g netip.Addr, join bool) syscall.Errno {
-	return s.hold(func(ln *lane) syscall.Errno {
-		if s.udp == nil {
-			return syscall.EINVAL
-		}
-		if !g.IsMulticast() {
-			return syscall.EINVAL
-		}
-		if adapter == 0 {
-			var d dst
-			if ln.routeFor(&d, g, 0, netip.Addr{}, &s.opt) == 0 {
-				adapter = d.out.Index()
-			}
-		}
-		if ln.conf.adapter(adapter) == nil {
-			return syscall.ENODEV
-		}
-		defer ln.groupArm()
-		k := group.Key{Adapter: adapter, Group: g.WithZone("")}
-		if join {
-			return s.udp.join(ln, k)
-		}
-		return s.udp.leave(ln, k)
-	})
-}
-
-func (s *udpSocket) join(ln *lane, k group.Key) syscall.Errno {
-	if slices.Contains(s.joined, k) {
-		return syscall.EADDRINUSE
-	}
-	if len(s.joined) >= groupsMax || !ln.host.groups.Join(ln.now, k.Adapter, k.Group, (*groupSender)(ln)) {
-		return syscall.ENOBUFS
-	}
-	s.joined = append(s.joined, k)
-	return 0
-}
-
-// groupsMax bounds the groups of one socket (Linux: igmp_max_memberships, which
-// is smaller).
-const groupsMax = 256
-
-func (s *udpSocket) leave(ln *lane, k group.Key) syscall.Errno {
-	i := slices.Index(s.joined, k)
-	if i < 0 {
-		return syscall.EADDRNOTAVAIL
-	}
-	s.joined = slices.Delete(s.joined, i, i+1)
-	ln.host.groups.Leave(ln.now, k.Adapter, k.Group, (*groupSender)(ln))
-	return 0
-}
-
-// leaveGroups leaves what the socket has joined.
-func (s *udpSocket) leaveGroups(ln *lane) {
-	for _, k := range s.joined {
-		ln.host.groups.Leave(ln.now, k.Adapter, k.Group, (*groupSender)(ln))
-	}
-	s.joined = nil
-	ln.groupArm()
 }

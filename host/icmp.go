@@ -221,7 +221,7 @@ func (ln *lane) icmpv6In(a *link.Adapter, p *packet.Packet) {
 	case wire.ICMPv6NeighborSolicit, wire.ICMPv6NeighborAdvert, wire.ICMPv6RouterAdvert, wire.ICMPv6Redirect:
 		ln.ndpIn(a, p)
 	case wire.ICMPv6MLDQuery, wire.ICMPv6MLDReport:
-		ln.membershipIn(p, ln.host.groups.MLDIn(ln.now, p))
+		ln.membershipIn(p, ln.host.groups.MLDIn(ln.now, p, (*groupSender)(ln)))
 	case wire.ICMPv6Unreachable, wire.ICMPv6PacketTooBig, wire.ICMPv6TimeExceeded, wire.ICMPv6ParamProblem:
 		c := icmpCause{type6: t, code6: m.Code(), rest: m.Rest(), errno: errnoOf6(t, m.Code())}
 		ln.errorIn(p, c)

@@ -55,6 +55,7 @@ type lane struct {
 	fragTimer  clock.Entry
 	groupTimer clock.Entry
 	nodes      []group.Key // solicited-node groups that are joined
+	named      []int32     // adapters that have a link-local address, as groups were told of
 
 	auto          *ifaddr.Auto
 	autoTimer     clock.Entry

@@ -37,6 +37,13 @@ type LinkSettings struct {
 	ARPNotify int
 	// ARPAccept: announcements make an entry in the neighbour cache.
 	ARPAccept int
+	// ForceIGMPVersion and ForceMLDVersion are the newest version of IGMP or MLD
+	// that is spoken, 0 all there are; with ForceMLDVersion 2 older queriers are
+	// not heeded.
+	ForceIGMPVersion, ForceMLDVersion int
+	// The longest times between reports of news about groups, in milliseconds
+	// (igmpv2_unsolicited_report_interval and its kin).
+	IGMPv2Interval, IGMPv3Interval, MLDv1Interval, MLDv2Interval int
 	// DropGratuitousARP: announcements are dropped.
 	DropGratuitousARP int
 }
@@ -45,6 +52,7 @@ type LinkSettings struct {
 var linkDefaults = LinkSettings{
 	AcceptRedirects: 1, SendRedirects: 1, AcceptRedirects6: 1,
 	SecureRedirects: 1, SharedMedia: 1,
+	IGMPv2Interval: 10000, IGMPv3Interval: 1000, MLDv1Interval: 10000, MLDv2Interval: 1000,
 }
 
 // A linkSysctl is one of LinkSettings by name, and how the setting of all
@@ -60,6 +68,20 @@ func either(all, own int) int { return min(all+own, 1) }
 func both(all, own int) int   { return min(all, own) }
 func larger(all, own int) int { return max(all, own) }
 func ownOnly(_, own int) int  { return own }
+func allFirst(all, own int) int {
+	if all != 0 {
+		return all
+	}
+	return own
+}
+
+// oldest is the least that is not 0.
+func oldest(all, own int) int {
+	if all == 0 || own != 0 && own < all {
+		return own
+	}
+	return all
+}
 
 // linkSysctls are, by what follows net.ipv4.conf.NAME and net.ipv6.conf.NAME,
 // the settings of adapters.
@@ -78,11 +100,18 @@ var linkSysctls4 = map[string]linkSysctl{
 	"arp_notify":          {func(s *LinkSettings) *int { return &s.ARPNotify }, 1, larger},
 	"arp_accept":          {func(s *LinkSettings) *int { return &s.ARPAccept }, 1, larger},
 	"drop_gratuitous_arp": {func(s *LinkSettings) *int { return &s.DropGratuitousARP }, 1, either},
+	"force_igmp_version":  {func(s *LinkSettings) *int { return &s.ForceIGMPVersion }, 3, oldest},
+
+	"igmpv2_unsolicited_report_interval": {func(s *LinkSettings) *int { return &s.IGMPv2Interval }, 1 << 30, ownOnly},
+	"igmpv3_unsolicited_report_interval": {func(s *LinkSettings) *int { return &s.IGMPv3Interval }, 1 << 30, ownOnly},
 }
 
 var linkSysctls6 = map[string]linkSysctl{
-	"accept_redirects": {func(s *LinkSettings) *int { return &s.AcceptRedirects6 }, 1, ownOnly},
-	"proxy_ndp":        {func(s *LinkSettings) *int { return &s.ProxyNDP }, 1, larger},
+	"accept_redirects":                  {func(s *LinkSettings) *int { return &s.AcceptRedirects6 }, 1, ownOnly},
+	"force_mld_version":                 {func(s *LinkSettings) *int { return &s.ForceMLDVersion }, 2, allFirst},
+	"mldv1_unsolicited_report_interval": {func(s *LinkSettings) *int { return &s.MLDv1Interval }, 1 << 30, ownOnly},
+	"mldv2_unsolicited_report_interval": {func(s *LinkSettings) *int { return &s.MLDv2Interval }, 1 << 30, ownOnly},
+	"proxy_ndp":                         {func(s *LinkSettings) *int { return &s.ProxyNDP }, 1, larger},
 }
 
 // linkConf are the settings of all adapters, of those to come, and each one's

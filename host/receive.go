@@ -282,7 +282,7 @@ func (ln *lane) transportIn(a *link.Adapter, p *packet.Packet) {
 	case wire.ProtoICMPv6:
 		ln.icmpv6In(a, p)
 	case wire.ProtoIGMP:
-		ln.membershipIn(p, ln.host.groups.IGMPIn(ln.now, p))
+		ln.membershipIn(p, ln.host.groups.IGMPIn(ln.now, p, (*groupSender)(ln)))
 	default:
 		if b := ln.conf.transport(p.Proto); b != nil {
 			b.t.Receive(&TransportContext{ln, b, a}, p)

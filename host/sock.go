@@ -72,7 +72,10 @@ type sockOptions struct {
 	MSS                int
 	TTL, TOS           uint8
 	NoMulticastLoop    bool
-	RecvErr, RecvErr6  bool // keep errors about datagrams (IP_RECVERR, IPV6_RECVERR)
+	// Datagrams come only to groups that the socket itself has joined (IP_MULTICAST_ALL,
+	// IPV6_MULTICAST_ALL are 0).
+	NoMulticastAll, NoMulticastAll6 bool
+	RecvErr, RecvErr6               bool // keep errors about datagrams (IP_RECVERR, IPV6_RECVERR)
 
 	// The way that packets take.
 	Device        int32       // the only adapter by which they leave and come, by index (SO_BINDTODEVICE); 0: any

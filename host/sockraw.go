@@ -84,7 +84,7 @@ func (s *udpSocket) fits(proto wire.Proto, dst, src netip.Addr, in int32) bool {
 // there is one. p begins with its transport header.
 func (ln *lane) rawIn(p *packet.Packet) (heard bool) {
 	for _, s := range ln.raws {
-		if !s.fits(p.Proto, p.Dst, p.Src, p.Ingress) {
+		if !s.fits(p.Proto, p.Dst, p.Src, p.Ingress) || !s.hears(p) {
 			continue
 		}
 		heard = true

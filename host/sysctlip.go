@@ -25,6 +25,12 @@ var ipSysctls = map[string]sysctl{
 			return err == nil && n != 0
 		},
 	},
+	"net.ipv4.igmp_max_memberships":          integer(func(s *Settings) *int { return &s.IGMPMaxMemberships }, 1, 1<<16),
+	"net.ipv4.igmp_max_msf":                  integer(func(s *Settings) *int { return &s.IGMPMaxSources }, 1, 1<<16),
+	"net.ipv6.mld_max_msf":                   integer(func(s *Settings) *int { return &s.MLDMaxSources }, 1, 1<<16),
+	"net.ipv4.igmp_link_local_mcast_reports": inverse(func(s *Settings) *bool { return &s.IGMPLocalQuiet }),
+	"net.ipv4.igmp_qrv":                      integer(func(s *Settings) *int { return &s.IGMPRobustness }, 1, 10),
+	"net.ipv6.mld_qrv":                       integer(func(s *Settings) *int { return &s.MLDRobustness }, 1, 10),
 	// Source routes are refused whatever anybody says (RFC 7126 §4.3).
 	"net.ipv4.conf.all.accept_source_route":     fixed("0"),
 	"net.ipv4.conf.default.accept_source_route": fixed("0"),

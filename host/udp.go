@@ -7,7 +7,6 @@ import (
 
 	"github.com/towpath/towpath/clock"
 	"github.com/towpath/towpath/firewall/hook"
-	"github.com/towpath/towpath/ip/group"
 	"github.com/towpath/towpath/link"
 	"github.com/towpath/towpath/packet"
 	"github.com/towpath/towpath/socket"
@@ -47,8 +46,13 @@ func (ln *lane) udpIn(a *link.Adapter, p *packet.Packet) {
 // copy (RFC 1122 §4.1.3.5).
 func (ln *lane) udpToAll(p *packet.Packet, udp wire.UDP) {
 	var last *udpSocket
+	unheard := false
 	for _, s := range ln.ports.datagrams[udp.DstPort()] {
 		if !s.takes(p, udp.SrcPort()) {
+			continue
+		}
+		if !s.hears(p) {
+			unheard = true
 			continue
 		}
 		if last != nil {
@@ -56,11 +60,14 @@ func (ln *lane) udpToAll(p *packet.Packet, udp wire.UDP) {
 		}
 		last = s
 	}
-	if last == nil {
+	switch {
+	case last != nil:
+		last.deliver(ln, p)
+	case unheard:
+		ln.drop(p, packet.ReasonUDPSource)
+	default:
 		ln.drop(p, packet.ReasonUDPNoListener)
-		return
 	}
-	last.deliver(ln, p)
 }
 
 // takes reports whether a datagram to a group or network is for the socket.
@@ -100,7 +107,7 @@ type udpSocket struct {
 	scope   int32          // adapter of a link-local peer
 	ttl     uint8          // of what is sent; 0: the host's
 	tos     uint8
-	joined  []group.Key // guarded by lane.mu
+	joined  []udpMember // guarded by lane.mu
 	face    *Socket     // who watches, if anybody
 	wild    netip.Addr  // of a Socket: the address it was bound to
 	raw     *raw        // of a raw socket; nil otherwise

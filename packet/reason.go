@@ -148,6 +148,7 @@ const (
 	ReasonUDPChecksum   // UDP checksum wrong
 	ReasonUDPNoSocket   // no socket on the port
 	ReasonUDPNoListener // group or broadcast datagram that nobody here listens to
+	ReasonUDPSource     // group datagram of a source that nobody here wants
 	ReasonUDPQueueFull  // socket's receive buffer full
 	ReasonUDPMemory     // host's memory budget used up
 	ReasonUDPClosed     // in the queue when its socket was closed
@@ -347,6 +348,7 @@ var reasonText = [ReasonCount]string{
 	ReasonUDPChecksum:         "udp checksum wrong",
 	ReasonUDPNoSocket:         "udp port unreachable",
 	ReasonUDPNoListener:       "udp nobody listens",
+	ReasonUDPSource:           "udp source unwanted",
 	ReasonUDPQueueFull:        "udp receive buffer full",
 	ReasonUDPMemory:           "udp beyond host memory",
 	ReasonUDPClosed:           "udp socket closed",

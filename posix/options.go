@@ -102,6 +102,22 @@ const (
 	IP_MULTICAST_TTL        = 33
 	IP_MULTICAST_LOOP       = 34
 
+	IP_UNBLOCK_SOURCE         = 37
+	IP_BLOCK_SOURCE           = 38
+	IP_ADD_SOURCE_MEMBERSHIP  = 39
+	IP_DROP_SOURCE_MEMBERSHIP = 40
+	IP_MSFILTER               = 41
+	IP_MULTICAST_ALL          = 49
+
+	// Of IPv4 and IPv6 alike.
+	MCAST_JOIN_GROUP         = 42
+	MCAST_BLOCK_SOURCE       = 43
+	MCAST_UNBLOCK_SOURCE     = 44
+	MCAST_LEAVE_GROUP        = 45
+	MCAST_JOIN_SOURCE_GROUP  = 46
+	MCAST_LEAVE_SOURCE_GROUP = 47
+	MCAST_MSFILTER           = 48
+
 	IPV6_CHECKSUM       = 7
 	IPV6_UNICAST_HOPS   = 16
 	IPV6_MULTICAST_IF   = 17
@@ -113,6 +129,7 @@ const (
 	IPV6_MTU_DISCOVER   = 23
 	IPV6_RECVERR        = 25
 	IPV6_V6ONLY         = 26
+	IPV6_MULTICAST_ALL  = 29
 	IPV6_RECVPKTINFO    = 49
 	IPV6_PKTINFO        = 50
 	IPV6_RECVHOPLIMIT   = 51
@@ -240,7 +257,7 @@ func (p *Process) SetSockOpt(fd, level, name int, data []byte) syscall.Errno {
 	case optName{IPPROTO_TCP, TCP_MD5SIG}, optName{IPPROTO_TCP, TCP_MD5SIG_EXT}:
 		return f.setMD5Key(data, name == TCP_MD5SIG_EXT)
 	}
-	for _, set := range []func(optName, []byte) (syscall.Errno, bool){f.setRaw, p.wayOf(f).set, f.setStamps} {
+	for _, set := range []func(optName, []byte) (syscall.Errno, bool){f.setRaw, p.wayOf(f).set, p.wayOf(f).setGroup, f.setStamps} {
 		if e, ok := set(n, data); ok {
 			return e
 		}

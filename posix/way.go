@@ -86,26 +86,6 @@ func (w *wayOptions) set(n optName, data []byte) (e syscall.Errno, ok bool) {
 			from = netip.Addr{}
 		}
 		return f.set(func(o *host.SocketOptions) { o.MulticastIf, o.MulticastFrom = index, from }), true
-	case optName{IPPROTO_IP, IP_ADD_MEMBERSHIP}, optName{IPPROTO_IP, IP_DROP_MEMBERSHIP}:
-		if stream {
-			return syscall.EPROTO, true
-		}
-		g, _, index, e := w.mreq(data, 99)
-		if e == syscall.EADDRNOTAVAIL {
-			e = syscall.ENODEV
-		}
-		if e != 0 {
-			return e, true
-		}
-		return f.sock.MemberOf(index, g, n.name == IP_ADD_MEMBERSHIP), true
-	case optName{IPPROTO_IPV6, IPV6_JOIN_GROUP}, optName{IPPROTO_IPV6, IPV6_LEAVE_GROUP}:
-		switch {
-		case stream:
-			return syscall.EPROTO, true
-		case len(data) < 20:
-			return syscall.EINVAL, true
-		}
-		return f.sock.MemberOf(int32(binary.LittleEndian.Uint32(data[16:])), netip.AddrFrom16([16]byte(data)), n.name == IPV6_JOIN_GROUP), true
 	}
 	change, check := w.number(n)
 	if change == nil {
@@ -146,6 +126,10 @@ func (w *wayOptions) number(n optName) (change func(*host.SocketOptions, int32),
 		return func(o *host.SocketOptions, v int32) { o.Mark = uint32(v) }, any
 	case optName{SOL_SOCKET, SO_BINDTOIFINDEX}:
 		return func(o *host.SocketOptions, v int32) { o.Device = v }, between(0, 1<<31-1)
+	case optName{IPPROTO_IP, IP_MULTICAST_ALL}:
+		return func(o *host.SocketOptions, v int32) { o.NoMulticastAll = v == 0 }, between(0, 1)
+	case optName{IPPROTO_IPV6, IPV6_MULTICAST_ALL}:
+		return func(o *host.SocketOptions, v int32) { o.NoMulticastAll6 = v == 0 }, between(0, 1)
 	case optName{IPPROTO_IP, IP_MULTICAST_TTL}:
 		if stream {
 			return hops, refuse(syscall.EINVAL)
@@ -212,6 +196,10 @@ func (w *wayOptions) get(n optName) (b []byte, e syscall.Errno, ok bool) {
 		v = int32(o.Mark)
 	case optName{SOL_SOCKET, SO_BINDTOIFINDEX}:
 		v = o.Device
+	case optName{IPPROTO_IP, IP_MULTICAST_ALL}:
+		v = boolInt(!o.NoMulticastAll)
+	case optName{IPPROTO_IPV6, IPV6_MULTICAST_ALL}:
+		v = boolInt(!o.NoMulticastAll6)
 	case optName{IPPROTO_IP, IP_MULTICAST_TTL}, optName{IPPROTO_IPV6, IPV6_MULTICAST_HOPS}:
 		v = int32(o.MulticastTTL)
 	case optName{IPPROTO_IPV6, IPV6_MULTICAST_IF}:

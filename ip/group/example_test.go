@@ -13,23 +13,32 @@ import (
 // A sender has the addresses of the adapters and puts packets on the wire.
 type sender struct{}
 
-func (sender) Report(adapter int32, g netip.Addr, k group.Kind) {
+func (sender) Link(adapter int32, v6 bool) group.Link { return group.Link{MTU: 1500} }
+
+func (sender) Send(adapter int32, m *group.Message) {
 	p := packet.Get()
-	group.Message(p, netip.MustParseAddr("10.0.0.1"), g, k)
-	fmt.Println(k, "to", p.Dst, "at", wire.MulticastMAC(p.Dst))
+	m.Put(p, netip.MustParseAddr("10.0.0.1"))
+	fmt.Println(m.Kind, "to", p.Dst, "at", wire.MulticastMAC(p.Dst))
+	for _, r := range m.Records {
+		fmt.Println("  ", r.Type, r.Group, r.Sources)
+	}
 	packet.Free(p)
 }
 
 func Example() {
 	table := group.New(0, rand.NewPCG(1, 2))
-	g := netip.MustParseAddr("239.1.2.3")
-	table.Join(0, 1, g, sender{})
-	fmt.Println("member:", table.Member(1, g))
+	k := group.Key{Adapter: 1, Group: netip.MustParseAddr("232.1.2.3")}
+	one := group.NewFilter(false, netip.MustParseAddr("10.0.0.7"))
+	table.Listen(0, k, group.Filter{}, one, sender{})
+	fmt.Println("member:", table.Member(k.Adapter, k.Group))
 	table.Timeout(table.Deadline(), sender{}) // from the owner's timer
-	table.Leave(0, 1, g, sender{})
+	table.Listen(table.Deadline(), k, one, group.Filter{}, sender{})
 	// Output:
-	// v2 report to 239.1.2.3 at 01:00:5e:01:02:03
+	// v3 report to 224.0.0.22 at 01:00:5e:00:00:16
+	//    allow 232.1.2.3 [10.0.0.7]
 	// member: true
-	// v2 report to 239.1.2.3 at 01:00:5e:01:02:03
-	// leave to 224.0.0.2 at 01:00:5e:00:00:02
+	// v3 report to 224.0.0.22 at 01:00:5e:00:00:16
+	//    allow 232.1.2.3 [10.0.0.7]
+	// v3 report to 224.0.0.22 at 01:00:5e:00:00:16
+	//    block 232.1.2.3 [10.0.0.7]
 }

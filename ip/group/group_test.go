@@ -26,7 +26,9 @@ var names = map[string]netip.Addr{
 	"local4": netip.MustParseAddr("224.0.0.251"), "all4": allHosts4,
 	"X": netip.MustParseAddr("ff05::1:3"), "Y": netip.MustParseAddr("ff02::1:ff00:1"),
 	"node6": netip.MustParseAddr("ff01::5"), "all6": allNodes6,
-	"uni4": netip.MustParseAddr("10.0.0.1"), "uni6": netip.MustParseAddr("2001:db8::1"),
+	"uni4": netip.MustParseAddr("10.0.9.1"), "uni6": netip.MustParseAddr("2001:db8::9:1"),
+	"a": netip.MustParseAddr("10.0.0.1"), "b": netip.MustParseAddr("10.0.0.2"), "c": netip.MustParseAddr("10.0.0.3"), "d": netip.MustParseAddr("10.0.0.4"),
+	"p": netip.MustParseAddr("2001:db8::1"), "q": netip.MustParseAddr("2001:db8::2"), "r": netip.MustParseAddr("2001:db8::3"),
 	"any4": netip.IPv4Unspecified(), "any6": netip.IPv6Unspecified(),
 }
 
@@ -41,16 +43,64 @@ func nameOf(a netip.Addr) string {
 
 // A world is a table with a sender that writes down what it is told.
 type world struct {
-	t      *Table
-	events []string
+	t       *Table
+	link    Link
+	parties map[string]Filter // of scripts, by party and group
+	events  []string
 }
 
-func (w *world) Report(adapter int32, group netip.Addr, k Kind) {
-	s := fmt.Sprintf("%v %s", k, nameOf(group))
+func (w *world) Link(int32, bool) Link { return w.link }
+
+func (w *world) Send(adapter int32, m *Message) {
+	s := fmt.Sprintf("%v %s", m.Kind, nameOf(m.Group))
+	if m.Records != nil {
+		var all []string
+		for _, r := range m.Records {
+			all = append(all, fmt.Sprintf("%v %s{%s}", r.Type, nameOf(r.Group), namesOf(r.Sources)))
+		}
+		s = strings.Join(all, " + ")
+	}
 	if adapter != 1 {
 		s += fmt.Sprintf(" on %d", adapter)
 	}
 	w.events = append(w.events, s)
+}
+
+// namesOf is a list of sources, which have names of one letter.
+func namesOf(list []netip.Addr) (s string) {
+	for _, a := range list {
+		s += nameOf(a)
+	}
+	return s
+}
+
+// sourcesOf reads such a list.
+func sourcesOf(s string) (list []netip.Addr) {
+	for _, r := range s {
+		a, ok := names[string(r)]
+		if !ok {
+			panic(s)
+		}
+		list = append(list, a)
+	}
+	return list
+}
+
+// set gives a party of a script another filter, such as in:ab or ex:.
+func (w *world) set(now time.Duration, adapter int32, group netip.Addr, party, filter string) {
+	f := Filter{}
+	if mode, list, ok := strings.Cut(filter, ":"); ok {
+		f = NewFilter(mode == "ex", sourcesOf(list)...)
+	}
+	if w.parties == nil {
+		w.parties = make(map[string]Filter)
+	}
+	k := fmt.Sprint(party, adapter, group)
+	if !w.t.Listen(now, Key{adapter, group}, w.parties[k], f, w) {
+		w.events = append(w.events, "refused")
+		return
+	}
+	w.parties[k] = f
 }
 
 // igmp makes a received IGMP message: bytes of type, code and group, and more.
@@ -86,7 +136,7 @@ func (w *world) in(now time.Duration, p *packet.Packet) {
 	if p.Proto == wire.ProtoIGMP {
 		in = w.t.IGMPIn
 	}
-	r := in(now, p)
+	r := in(now, p, w)
 	if r != packet.NotDropped {
 		w.events = append(w.events, r.String())
 	}
@@ -99,9 +149,18 @@ func (w *world) do(now time.Duration, words []string) {
 	if len(words) > 1 {
 		group = names[words[1]]
 	}
-	adapter, resp := int32(1), 0
+	if words[0] == "set" {
+		w.set(now, 1, group, words[2], words[3])
+		return
+	}
+	adapter, resp, qrv, qqi := int32(1), 0, 2, 125
+	var src []netip.Addr
 	for _, x := range words[min(2, len(words)):] {
 		name, value, _ := strings.Cut(x, "=")
+		if name == "src" {
+			src = sourcesOf(value)
+			continue
+		}
 		n, err := strconv.Atoi(value)
 		if err != nil {
 			panic(x)
@@ -111,6 +170,10 @@ func (w *world) do(now time.Duration, words []string) {
 			adapter = int32(n)
 		case "resp": // tenths of a second or milliseconds
 			resp = n
+		case "qrv":
+			qrv = n
+		case "qqi": // seconds
+			qqi = n
 		}
 	}
 	var p *packet.Packet
@@ -126,7 +189,7 @@ func (w *world) do(now time.Duration, words []string) {
 	case "timeout":
 		w.t.Timeout(now, w)
 	case "announce":
-		w.t.Announce(now, adapter, w)
+		w.t.Announce(now, adapter, group.Is6(), w)
 	case "flush":
 		w.t.Flush(adapter)
 	case "deadline":
@@ -140,10 +203,14 @@ func (w *world) do(now time.Duration, words []string) {
 			p = mldPacket(wire.ICMPv6MLDQuery, uint16(resp), group)
 		}
 	case "query3": // IGMPv3 or MLDv2
+		more := []byte{byte(qrv), byte(qqi), 0, byte(len(src))}
+		for _, a := range src {
+			more = append(more, a.AsSlice()...)
+		}
 		if group.Is4() {
-			p = igmp(wire.IGMPQuery, uint8(resp), group, 2, 125, 0, 0)
+			p = igmp(wire.IGMPQuery, uint8(resp), group, more...)
 		} else {
-			p = mldPacket(wire.ICMPv6MLDQuery, uint16(resp), group, 2, 125, 0, 0)
+			p = mldPacket(wire.ICMPv6MLDQuery, uint16(resp), group, more...)
 		}
 	case "report":
 		if group.Is4() {
@@ -165,7 +232,7 @@ func (w *world) do(now time.Duration, words []string) {
 // state is that of a membership on adapter 1, in RFC 2236's words.
 func (w *world) state(group netip.Addr) string {
 	for _, i := range w.t.All() {
-		if i.Key == (Key{1, group}) {
+		if i.Key == (Key{1, group}) && i.Count > 0 {
 			if i.Delaying {
 				return "DELAYING"
 			}
@@ -261,7 +328,7 @@ func TestScripts(t *testing.T) {
 			5s report B -> NONE
 			5s report A on=2 -> DELAYING
 		`},
-		{"groups of the link are not reported", `
+		{"quiet: groups of the link are not reported", `
 			0s join local4 -> IDLE
 			1s query any4 resp=100 -> NONE
 			1s query local4 resp=100 -> IDLE
@@ -282,16 +349,17 @@ func TestScripts(t *testing.T) {
 			40s join A -> DELAYING, v1 report A
 			50s timeout A -> IDLE, v1 report A
 			51s join B on=2 -> NONE, v2 report B on 2
-			420s query any4 resp=100 -> NONE
-			430s timeout A -> IDLE, v2 report A, v2 report B on 2
-			431s leave A -> NONE, leave A
+			61s timeout A -> IDLE, v2 report B on 2
+			280s query any4 resp=100 -> NONE
+			290s timeout A -> IDLE, v2 report A
+			291s leave A -> NONE, leave A
 		`},
 		{"querier of version 1 heard again", idle4 + `
 			20s query any4 resp=0 -> NONE
-			300s query any4 resp=0 -> NONE
-			600s timeout A -> IDLE, v1 report A
+			200s query any4 resp=0 -> NONE
+			400s timeout A -> IDLE, v1 report A
 		`},
-		{"querier of version 3 (RFC 3376 §7.3.1)", idle4 + `
+		{"queries of version 3 where 2 is spoken", idle4 + `
 			20s query3 any4 resp=0 -> NONE
 			20s timeout A -> IDLE, v2 report A
 			21s query3 A resp=136 -> DELAYING
@@ -353,7 +421,12 @@ func TestScripts(t *testing.T) {
 		`},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			w := &world{t: New(0, most{})}
+			repeat := 10 * time.Second
+			if strings.HasPrefix(test.name, "IPv6") {
+				repeat = time.Second
+			}
+			quiet := strings.HasPrefix(test.name, "quiet")
+			w := &world{t: New(0, most{}), link: Link{Version: V2, Repeat2: repeat, LocalQuiet: quiet}}
 			for line := range strings.Lines(test.script) {
 				if line = strings.TrimSpace(line); line == "" {
 					continue
@@ -407,6 +480,10 @@ func TestRefused(t *testing.T) {
 		{"query about a unicast address", igmp(wire.IGMPQuery, 1, names["uni4"]), packet.ReasonIGMPGroup},
 		{"another's leave", igmp(wire.IGMPv2Leave, 0, names["A"]), packet.ReasonIGMPType},
 		{"report of version 3", igmp(wire.IGMPv3Report, 0, names["any4"]), packet.ReasonIGMPType},
+		{"between two versions", igmp(wire.IGMPQuery, 1, names["any4"], 2, 125), packet.ReasonIGMPMalformed},
+		{"fewer sources than it says", igmp(wire.IGMPQuery, 1, names["A"], 2, 125, 0, 2, 10, 0, 0, 1), packet.ReasonIGMPMalformed},
+		{"MLD between two versions", mldPacket(wire.ICMPv6MLDQuery, 1, names["any6"], 2, 125), packet.ReasonMLDMalformed},
+		{"MLD with fewer sources than it says", mldPacket(wire.ICMPv6MLDQuery, 1, names["X"], 2, 125, 0, 1), packet.ReasonMLDMalformed},
 		{"short MLD", short6, packet.ReasonMLDMalformed},
 		{"MLD from afar", far, packet.ReasonMLDSource},
 		{"MLD with a hop limit of 2", hops, packet.ReasonMLDSource},
@@ -421,7 +498,7 @@ func TestRefused(t *testing.T) {
 		if c.p.Proto == wire.ProtoIGMP {
 			in = w.t.IGMPIn
 		}
-		if r := in(0, c.p); r != c.want {
+		if r := in(0, c.p, w); r != c.want {
 			t.Errorf("%s: %v, want %v", c.name, r, c.want)
 		}
 		packet.Free(c.p)
@@ -476,11 +553,11 @@ func TestMember(t *testing.T) {
 
 // Delays are spread over all the time there is, and never outside.
 func TestDelays(t *testing.T) {
-	w := &world{t: New(2000, rand.NewPCG(1, 2))}
+	w := &world{t: New(2000, rand.NewPCG(1, 2)), link: Link{Version: V2}}
 	for i := range 1000 {
 		w.t.Join(0, 1, netip.AddrFrom4([4]byte{239, 0, byte(i >> 8), byte(i)}), w)
 	}
-	w.t.Timeout(repeatMax4, w)
+	w.t.Timeout(10*time.Second, w)
 	if len(w.events) != 2000 {
 		t.Fatalf("%d reports of 1000 joins", len(w.events))
 	}
@@ -515,13 +592,15 @@ func TestConcurrent(t *testing.T) {
 				if !tb.Member(1, a) || !tb.Member(1, names["A"]) {
 					t.Error("no member of what was joined")
 				}
-				tb.query(now, 1, names["any4"], true, time.Second)
-				tb.heard(1, a)
+				tb.queried(now, 1, false, &query{version: V3, group: names["any4"], resp: time.Second}, w)
+				tb.heard(now, 1, a, w)
 				tb.Leave(now, 1, a, w)
 			}
 		})
 	}
 	wg.Wait()
+	tb.Timeout(time.Hour, &world{})
+	tb.Timeout(2*time.Hour, &world{})
 	if n := len(tb.All()); n != 1 {
 		t.Errorf("%d memberships left, want 1", n)
 	}

@@ -8,13 +8,23 @@ import (
 	"github.com/towpath/towpath/wire"
 )
 
+// message is all of p from its transport header on.
+func message(p *packet.Packet) []byte {
+	n := p.LenFrom(p.Transport)
+	if p.Linear(p.Len()) {
+		return p.From(p.Transport)
+	}
+	b := make([]byte, n)
+	p.CopyTo(b, p.Len()-n)
+	return b
+}
+
 // IGMPIn takes note of an IGMP message for us: p, which is lent, has its
 // transport header at p.Transport. A reason says that nothing came of it.
-func (t *Table) IGMPIn(now time.Duration, p *packet.Packet) packet.Reason {
-	n := p.LenFrom(p.Transport)
-	p.Linear(min(p.Len(), p.LinearMax()))
-	m := wire.IGMP(p.From(p.Transport))
-	if len(m) < wire.IGMPLen {
+func (t *Table) IGMPIn(now time.Duration, p *packet.Packet, s Sender) packet.Reason {
+	m := wire.IGMP(message(p))
+	// A query between the sizes of two versions is of none (RFC 3376 §7.1).
+	if len(m) < wire.IGMPLen || m.Type() == wire.IGMPQuery && (len(m) > wire.IGMPLen && len(m) < wire.IGMPv3QueryLen || !m.Valid()) {
 		return packet.ReasonIGMPMalformed
 	}
 	if p.Checksum == packet.ChecksumNone && wire.Fold(p.TransportSum(0)) != 0xffff {
@@ -26,16 +36,17 @@ func (t *Table) IGMPIn(now time.Duration, p *packet.Packet) packet.Reason {
 		if !group.IsUnspecified() && !group.IsMulticast() {
 			return packet.ReasonIGMPGroup
 		}
-		// The sources of a version 3 query are nothing to a member that takes
-		// all, so it does not matter if they are not all there.
-		resp := m.MaxResp()
-		if n < wire.IGMPv3QueryLen && resp == 0 { // RFC 2236 §4
-			resp = respMaxV1
-			t.v1Router(p.Ingress, now+v1RouterFor)
+		x := &query{version: V2, group: group, resp: m.MaxResp()}
+		switch {
+		case m.IsV3Query():
+			x.version, x.robustness, x.interval = V3, m.Robustness(), m.QueryInterval()
+			x.sources = sources(m.NumSources(), m.Source)
+		case x.resp == 0:
+			x.version = V1
 		}
-		t.query(now, p.Ingress, group, true, resp)
+		t.queried(now, p.Ingress, false, x, s)
 	case wire.IGMPv1Report, wire.IGMPv2Report:
-		t.heard(p.Ingress, group)
+		t.heard(now, p.Ingress, group, s)
 	default:
 		return packet.ReasonIGMPType
 	}
@@ -45,63 +56,41 @@ func (t *Table) IGMPIn(now time.Duration, p *packet.Packet) packet.Reason {
 // MLDIn takes note of a multicast listener query or report for us, whose ICMPv6
 // checksum has been verified: p, which is lent, has its ICMPv6 header at
 // p.Transport. A reason says that nothing came of it.
-func (t *Table) MLDIn(now time.Duration, p *packet.Packet) packet.Reason {
-	p.Linear(min(p.Len(), p.LinearMax()))
-	m := wire.MLD(p.From(p.Transport))
-	if len(m) < wire.MLDLen {
+func (t *Table) MLDIn(now time.Duration, p *packet.Packet, s Sender) packet.Reason {
+	m := wire.MLD(message(p))
+	if len(m) < wire.MLDLen || m.Type() == wire.ICMPv6MLDQuery && (len(m) > wire.MLDLen && len(m) < wire.MLDv2QueryLen || !m.Valid()) {
 		return packet.ReasonMLDMalformed
 	}
 	// RFC 2710 §3; of a node without address a report comes from :: (RFC 3590).
-	query := m.Type() == wire.ICMPv6MLDQuery
-	if p.TTL != 1 || !p.Src.IsLinkLocalUnicast() && (query || !p.Src.IsUnspecified()) {
+	isQuery := m.Type() == wire.ICMPv6MLDQuery
+	if p.TTL != 1 || !p.Src.IsLinkLocalUnicast() && (isQuery || !p.Src.IsUnspecified()) {
 		return packet.ReasonMLDSource
 	}
 	group := m.Group()
-	if !group.IsMulticast() && !(query && group.IsUnspecified()) {
+	if !group.IsMulticast() && !(isQuery && group.IsUnspecified()) {
 		return packet.ReasonMLDGroup
 	}
-	switch m.Type() {
-	case wire.ICMPv6MLDQuery:
-		t.query(now, p.Ingress, group, false, m.MaxResp())
-	case wire.ICMPv6MLDReport:
-		t.heard(p.Ingress, group)
+	switch {
+	case m.IsV2Query():
+		t.queried(now, p.Ingress, true, &query{
+			version: V3, group: group, sources: sources(m.NumSources(), m.Source), resp: m.MaxResp(),
+			robustness: m.Robustness(), interval: m.QueryInterval(),
+		}, s)
+	case isQuery && !s.Link(p.Ingress, true).Strict:
+		t.queried(now, p.Ingress, true, &query{version: V2, group: group, resp: m.MaxResp()}, s)
+	case m.Type() == wire.ICMPv6MLDReport:
+		t.heard(now, p.Ingress, group, s)
 	default:
 		return packet.ReasonMLDType
 	}
 	return packet.NotDropped
 }
 
-// v1Router notes that the querier is of version 1.
-func (t *Table) v1Router(adapter int32, until time.Duration) {
-	t.mu.Lock()
-	t.v1[adapter] = until
-	t.mu.Unlock()
-}
-
-// query starts timers of the memberships that a query is about: one group, or
-// all of a family (RFC 2236 §3, RFC 2710 §4).
-func (t *Table) query(now time.Duration, adapter int32, group netip.Addr, v4 bool, resp time.Duration) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for _, m := range t.list {
-		if m.key.Adapter != adapter || m.key.Group.Is4() != v4 || !reported(m.key.Group) ||
-			!group.IsUnspecified() && m.key.Group != group {
-			continue
-		}
-		// A timer that runs is set anew only if it would miss the response time.
-		if m.at == never || m.at > now+resp {
-			m.at = now + t.delay(resp)
-		}
+// sources are those of a query.
+func sources(n int, at func(int) netip.Addr) []netip.Addr {
+	list := make([]netip.Addr, n)
+	for i := range list {
+		list[i] = at(i)
 	}
-}
-
-// heard takes another member's report for ours.
-func (t *Table) heard(adapter int32, group netip.Addr) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	// An idle member takes no notice, by the state diagrams: it may be the one
-	// that reported to the last query.
-	if m := t.find(Key{adapter, group}); m != nil && m.at != never {
-		m.at, m.last = never, false
-	}
+	return list
 }

@@ -1,0 +1,234 @@
+package posix
+
+import (
+	"encoding/binary"
+	"net/netip"
+	"syscall"
+
+	"github.com/towpath/towpath/host"
+)
+
+// Options that join multicast groups, and choose their sources: those of IPv4
+// and IPv6, and those that are for both (RFC 3678).
+
+// Sizes in bytes of what such options carry, on machines of 64 bits.
+const (
+	sizeStorage     = 128 // struct sockaddr_storage
+	sizeMreqSource  = 12
+	sizeMSFilter    = 16 // before its sources
+	sizeGroupReq    = 8 + sizeStorage
+	sizeSourceReq   = 8 + 2*sizeStorage
+	sizeGroupFilter = 16 + sizeStorage // before its sources
+
+	optmemMax = 128 << 10 // bytes of an option that may be large (Linux: net.core.optmem_max)
+)
+
+// storage reads the address in a struct sockaddr_storage of one family.
+func storage(b []byte, v6 bool) (netip.Addr, bool) {
+	switch family := binary.LittleEndian.Uint16(b); {
+	case family == AF_INET && !v6:
+		return netip.AddrFrom4([4]byte(b[4:])), true
+	case family == AF_INET6 && v6:
+		return netip.AddrFrom16([16]byte(b[8:])), true
+	}
+	return netip.Addr{}, false
+}
+
+// setGroup sets such an option. It reports whether n is one.
+func (w *wayOptions) setGroup(n optName, data []byte) (e syscall.Errno, ok bool) {
+	f, stream := w.f, w.f.sock.Type() == host.SockStream
+	switch n {
+	case optName{IPPROTO_IP, IP_ADD_MEMBERSHIP}, optName{IPPROTO_IP, IP_DROP_MEMBERSHIP}:
+		if stream {
+			return syscall.EPROTO, true
+		}
+		g, _, index, e := w.mreq(data, 99)
+		if e == syscall.EADDRNOTAVAIL {
+			e = syscall.ENODEV
+		}
+		if e != 0 {
+			return e, true
+		}
+		return f.sock.MemberOf(index, g, n.name == IP_ADD_MEMBERSHIP), true
+	case optName{IPPROTO_IPV6, IPV6_JOIN_GROUP}, optName{IPPROTO_IPV6, IPV6_LEAVE_GROUP}:
+		switch {
+		case stream:
+			return syscall.EPROTO, true
+		case len(data) < 20:
+			return syscall.EINVAL, true
+		}
+		return f.sock.MemberOf(int32(binary.LittleEndian.Uint32(data[16:])), netip.AddrFrom16([16]byte(data)), n.name == IPV6_JOIN_GROUP), true
+	case optName{IPPROTO_IP, IP_ADD_SOURCE_MEMBERSHIP}:
+		return w.mreqSource(data, host.SourceJoin), true
+	case optName{IPPROTO_IP, IP_DROP_SOURCE_MEMBERSHIP}:
+		return w.mreqSource(data, host.SourceLeave), true
+	case optName{IPPROTO_IP, IP_BLOCK_SOURCE}:
+		return w.mreqSource(data, host.SourceBlock), true
+	case optName{IPPROTO_IP, IP_UNBLOCK_SOURCE}:
+		return w.mreqSource(data, host.SourceUnblock), true
+	case optName{IPPROTO_IP, IP_MSFILTER}:
+		return w.msFilter(data), true
+	}
+	if n.level != IPPROTO_IP && n.level != IPPROTO_IPV6 {
+		return 0, false
+	}
+	v6 := n.level == IPPROTO_IPV6
+	switch n.name {
+	case MCAST_JOIN_GROUP, MCAST_LEAVE_GROUP:
+		return w.groupReq(data, v6, n.name == MCAST_JOIN_GROUP), true
+	case MCAST_JOIN_SOURCE_GROUP:
+		return w.sourceReq(data, v6, host.SourceJoin), true
+	case MCAST_LEAVE_SOURCE_GROUP:
+		return w.sourceReq(data, v6, host.SourceLeave), true
+	case MCAST_BLOCK_SOURCE:
+		return w.sourceReq(data, v6, host.SourceBlock), true
+	case MCAST_UNBLOCK_SOURCE:
+		return w.sourceReq(data, v6, host.SourceUnblock), true
+	case MCAST_MSFILTER:
+		return w.groupFilter(data, v6), true
+	}
+	return 0, false
+}
+
+// byAddress is the adapter that has an address, 0 if none is given.
+func (w *wayOptions) byAddress(a netip.Addr) (index int32, e syscall.Errno) {
+	if a.IsUnspecified() {
+		return 0, 0
+	}
+	index, ok := w.h.Addresses().Local(a)
+	if !ok {
+		return 0, syscall.ENODEV
+	}
+	return index, 0
+}
+
+// mreqSource takes a struct ip_mreq_source: group, an address of the adapter,
+// and source.
+func (w *wayOptions) mreqSource(b []byte, op host.SourceOp) syscall.Errno {
+	if len(b) != sizeMreqSource {
+		return syscall.EINVAL
+	}
+	g, src := netip.AddrFrom4([4]byte(b)), netip.AddrFrom4([4]byte(b[8:]))
+	if !g.IsMulticast() {
+		return syscall.EINVAL
+	}
+	index, e := w.byAddress(netip.AddrFrom4([4]byte(b[4:])))
+	if e != 0 {
+		return e
+	}
+	return w.f.sock.SourceOf(index, g, src, op)
+}
+
+// filterMode reads a filter mode: INCLUDE is 1, EXCLUDE is 0.
+func filterMode(n uint32) (exclude bool, e syscall.Errno) {
+	if n > 1 {
+		return false, syscall.EINVAL
+	}
+	return n == 0, 0
+}
+
+// msFilter takes a struct ip_msfilter: group, an address of the adapter, mode,
+// and sources.
+func (w *wayOptions) msFilter(b []byte) syscall.Errno {
+	switch {
+	case len(b) < sizeMSFilter:
+		return syscall.EINVAL
+	case len(b) > optmemMax:
+		return syscall.ENOBUFS
+	}
+	n := int64(binary.LittleEndian.Uint32(b[12:]))
+	switch {
+	case n > int64(w.h.Settings().IGMPMaxSources):
+		return syscall.ENOBUFS
+	case sizeMSFilter+4*n > int64(len(b)):
+		return syscall.EINVAL
+	}
+	g := netip.AddrFrom4([4]byte(b))
+	if !g.IsMulticast() {
+		return syscall.EINVAL
+	}
+	exclude, e := filterMode(binary.LittleEndian.Uint32(b[8:]))
+	if e != 0 {
+		return e
+	}
+	index, e := w.byAddress(netip.AddrFrom4([4]byte(b[4:])))
+	if e != 0 {
+		return e
+	}
+	sources := make([]netip.Addr, n)
+	for i := range sources {
+		sources[i] = netip.AddrFrom4([4]byte(b[sizeMSFilter+4*i:]))
+	}
+	return w.f.sock.FilterOf(index, g, exclude, sources)
+}
+
+// groupReq takes a struct group_req: adapter and group.
+func (w *wayOptions) groupReq(b []byte, v6, join bool) syscall.Errno {
+	if len(b) < sizeGroupReq {
+		return syscall.EINVAL
+	}
+	g, ok := storage(b[8:], v6)
+	if !ok {
+		if v6 {
+			return syscall.EADDRNOTAVAIL
+		}
+		return syscall.EINVAL
+	}
+	return w.f.sock.MemberOf(int32(binary.LittleEndian.Uint32(b)), g, join)
+}
+
+// sourceReq takes a struct group_source_req: adapter, group and source.
+func (w *wayOptions) sourceReq(b []byte, v6 bool, op host.SourceOp) syscall.Errno {
+	if len(b) < sizeSourceReq {
+		return syscall.EINVAL
+	}
+	g, ok := storage(b[8:], v6)
+	src, ok2 := storage(b[8+sizeStorage:], v6)
+	if !ok || !ok2 {
+		return syscall.EADDRNOTAVAIL
+	}
+	return w.f.sock.SourceOf(int32(binary.LittleEndian.Uint32(b)), g, src, op)
+}
+
+// groupFilter takes a struct group_filter: adapter, group, mode, and sources.
+func (w *wayOptions) groupFilter(b []byte, v6 bool) syscall.Errno {
+	switch {
+	case len(b) < sizeGroupFilter:
+		return syscall.EINVAL
+	case len(b) > optmemMax:
+		return syscall.ENOBUFS
+	}
+	n, most := int64(binary.LittleEndian.Uint32(b[12+sizeStorage:])), int64(w.h.Settings().IGMPMaxSources)
+	if v6 {
+		most = int64(w.h.Settings().MLDMaxSources)
+	}
+	switch {
+	case n > most:
+		return syscall.ENOBUFS
+	case sizeGroupFilter+sizeStorage*n > int64(len(b)):
+		return syscall.EINVAL
+	}
+	g, ok := storage(b[8:], v6)
+	sources := make([]netip.Addr, n)
+	for i := range sources {
+		at := b[sizeGroupFilter+sizeStorage*i:]
+		if v6 { // of IPv6 Linux does not look at the family
+			sources[i] = netip.AddrFrom16([16]byte(at[8:]))
+			continue
+		}
+		var good bool
+		sources[i], good = storage(at, v6)
+		ok = ok && good
+	}
+	if !ok {
+		return syscall.EADDRNOTAVAIL
+	}
+	if !g.IsMulticast() {
+		return syscall.EINVAL
+	}
+	exclude, e := filterMode(binary.LittleEndian.Uint32(b[8+sizeStorage:]))
+	if e != 0 {
+		return e
+	}
+	return w.f.sock.FilterOf(int32(binary.LittleEndian.Uint32(b)), g, exclude, sources)
+}
