@@ -95,6 +95,9 @@ func (h *Host) lookup(name string) []netip.Addr {
 	if key == "localhost" {
 		return []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback()}
 	}
+	if h.names != nil {
+		return h.names(key)
+	}
 	return nil
 }
 

@@ -29,6 +29,10 @@ import (
 type Config struct {
 	// Name of the host, for people and for its own name resolution.
 	Name string
+	// Names, if not nil, is asked for the addresses of names in lower case that
+	// [Host.AddName] has not told of. It may be called at any time, and keeps no
+	// reference to what it returns.
+	Names func(name string) []netip.Addr
 	// Clock is where time comes from; nil means [clock.Real].
 	Clock clock.Clock
 	// Seed makes the host's random choices (ports, sequence numbers)
@@ -50,6 +54,7 @@ const LoopbackName = "lo"
 // goroutines at once.
 type Host struct {
 	name  string
+	names func(string) []netip.Addr // nil: none
 	clock clock.Clock
 	conf  atomic.Pointer[config]
 	neigh *neigh.Cache
@@ -74,7 +79,7 @@ func New(c Config) *Host {
 	if c.Clock == nil {
 		c.Clock = clock.Real()
 	}
-	h := &Host{name: c.Name, clock: c.Clock, neigh: neigh.New(0)}
+	h := &Host{name: c.Name, names: c.Names, clock: c.Clock, neigh: neigh.New(0)}
 	h.seed = [2]uint64{c.Seed, c.Seed ^ 0x746f7770617468}
 	if c.Seed == 0 {
 		var b [16]byte

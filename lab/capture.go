@@ -1,8 +1,10 @@
 package lab
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io"
 	"path/filepath"
 	"runtime"
 	"time"
@@ -96,6 +98,69 @@ func (f pcapngFile) finish(s capture.Stats) error {
 	err := f.file.WriteStats(0, time.Now(), s.Written+s.Dropped, s.Dropped)
 	if e := f.file.Close(); err == nil {
 		err = e
+	}
+	return err
+}
+
+// Capture writes a link's packets to w, as a pcapng file, until ctx ends, the
+// lab is taken down, or w fails.
+func (n *Net) Capture(ctx context.Context, l *Link, w io.Writer) error {
+	if !n.enter() {
+		return ErrClosed
+	}
+	defer n.programs.Done()
+	n.mu.Lock()
+	x := n.wire(l)
+	a, from := x.adapter, l.Ends[x.from]
+	n.mu.Unlock()
+	if a == nil {
+		return errCrashed(from.Node)
+	}
+	f, err := savefile.NewPcapngWriter(w, savefile.Section{Application: "towpath", OS: runtime.GOOS})
+	if err != nil {
+		return err
+	}
+	_, err = f.AddInterface(savefile.Interface{Name: from.String(), Description: l.String(), Link: capture.LinkType(a)})
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(n.stop, cancel)()
+	t := capture.Start(streamSink{f, cancel}, capture.Config{Buffer: streamBuffer})
+	a.AddTap(t)
+	<-ctx.Done()
+	a.RemoveTap(t)
+	return t.Close()
+}
+
+// streamBuffer is what may wait for a reader of a capture, in bytes.
+const streamBuffer = 4 << 20
+
+// streamSink is a capture without a file.
+type streamSink struct {
+	*savefile.PcapngWriter
+	cancel context.CancelFunc // called once nobody reads
+}
+
+// WritePacket implements [capture.Sink].
+func (s streamSink) WritePacket(t time.Time, data []byte, length int) error {
+	return s.write(savefile.Packet{Time: t, Data: data, Length: length})
+}
+
+// WriteDirected implements [capture.DirectedSink].
+func (s streamSink) WriteDirected(_ *link.Adapter, dir link.Direction, t time.Time, data []byte, length int) error {
+	d := savefile.DirectionIn
+	if dir == link.Out {
+		d = savefile.DirectionOut
+	}
+	return s.write(savefile.Packet{Time: t, Data: data, Length: length, Direction: d})
+}
+
+func (s streamSink) write(p savefile.Packet) error {
+	err := s.PcapngWriter.WritePacket(p)
+	if err != nil {
+		s.cancel()
 	}
 	return err
 }

@@ -210,6 +210,9 @@ func shellWord(w string) bool {
 		strings.Contains(w, "=")
 }
 
+// Words splits a command into words, as a lab file's commands are.
+func Words(s string) ([]string, error) { return words(s) }
+
 // words splits a command as a shell would, but for expansion: quotes and
 // backslashes mean what they do there, and there are no variables, patterns or
 // pipes.

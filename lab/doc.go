@@ -83,6 +83,30 @@
 // that gives them its name: they show what it sends after it was delayed or
 // lost, and what it receives before.
 //
+// # Events
+//
+// What happens at a time after the lab has come up, once or again and again:
+//
+//	events:
+//	  - {at: 5s, do: "link down gateway:eth1"}
+//	  - {at: 8s, do: ["link up gateway:eth1", "impair alice->gateway delay 50ms"]}
+//	  - {every: 10s, do: start alice ping -c 1 web}
+//
+// The actions are
+//
+//	link down NODE:INTERFACE       its link carries nothing, until link up
+//	impair NODE->NODE IMPAIRMENT   for one way; for both: impair NODE:INTERFACE …; none for a good link
+//	start NODE COMMAND             a service, tool or program, which goes on beside others
+//	stop NODE PROGRAM              what was started, or serves, under this name
+//	route add NODE PREFIX via ADDRESS
+//	route del NODE PREFIX
+//	sysctl NODE NAME=VALUE         of a host
+//	crash NODE                     a host is gone at once, as in a loss of power
+//	restart NODE                   and begins anew, with its addresses, routes and services
+//
+// An action that cannot be done makes the lab fail. An expectation that says at
+// waits for that time: {from: alice, ping: web, at: 6s, fails: true}.
+//
 // # Expectations
 //
 // They are tried one after the other once the lab is up and its services are
@@ -144,7 +168,7 @@
 //
 // # Limits
 //
-// There are no events in the file. Real programs run on machines only. The same seed loses the same
+// Machines do not crash. Real programs run on machines only. The same seed loses the same
 // packets of a link in a row; which packets these are depends on when programs
 // send, for a lab is in real time.
 package lab

@@ -69,6 +69,7 @@ type DocumentInterface struct {
 type DocumentLink struct {
 	Ends    [2]string `json:"ends"` // node:interface
 	MTU     int       `json:"mtu"`
+	Down    bool      `json:"down,omitempty"`   // it has been taken down
 	Impair  []string  `json:"impair,omitempty"` // by each end
 	Packets [2]uint64 `json:"packets"`          // from each end; a super-segment is one
 	// Drops are packets, by reason, at the adapter that has the link's counters
@@ -208,13 +209,13 @@ func documentNode(n *Node, sum *Summary) DocumentNode {
 }
 
 func documentLink(l *Link, sum *Summary) DocumentLink {
-	d := DocumentLink{Ends: [2]string{l.Ends[0].String(), l.Ends[1].String()}, MTU: l.MTU, Impair: l.impairs(), Drops: map[string]uint64{}}
+	d := DocumentLink{Ends: [2]string{l.Ends[0].String(), l.Ends[1].String()}, MTU: l.MTU, Impair: impairs(l.Impair), Drops: map[string]uint64{}}
 	for i := range sum.Links {
 		s := &sum.Links[i]
 		if s.Link != l {
 			continue
 		}
-		d.Packets, d.Drops = s.Packets, byReason(&s.Drops)
+		d.Packets, d.Drops, d.Down, d.Impair = s.Packets, byReason(&s.Drops), s.Down, impairs(s.Impair)
 		if s.File != "" {
 			d.Capture = &DocumentCapture{s.File, s.Capture.Written, s.Capture.Dropped}
 		}

@@ -28,6 +28,7 @@ const (
 type Expectation struct {
 	Pos
 	From *Node
+	At   time.Duration // after the lab has come up; 0: when the one before has been tried
 	attempt
 	// Fails turns it round: what is tried shall not succeed.
 	Fails bool
@@ -132,6 +133,7 @@ func (n *Net) Expect(ctx context.Context) ([]Outcome, error) {
 	var all []Outcome
 	failed := 0
 	for _, e := range n.spec.Expect {
+		n.until(ctx, n.began.Add(e.At))
 		begin := time.Now()
 		seen, err := n.try(ctx, e)
 		if ctx.Err() != nil {
@@ -149,14 +151,19 @@ func (n *Net) Expect(ctx context.Context) ([]Outcome, error) {
 			failed++
 		}
 		all = append(all, o)
+		var bad error
+		if !o.OK {
+			bad = errors.New(o.Detail)
+		}
+		n.note(KindExpectation, e.From.Name, e.String(), bad)
 		n.mu.Lock()
 		n.outcomes = append(n.outcomes, o)
 		n.mu.Unlock()
 	}
 	if failed > 0 {
-		return all, fmt.Errorf("%d of %s not met", failed, plural(len(all), "expectation"))
+		return all, errors.Join(fmt.Errorf("%d of %s not met", failed, plural(len(all), "expectation")), n.mishap())
 	}
-	return all, nil
+	return all, n.mishap()
 }
 
 // A brokenError says that something could not be tried, which is not the
@@ -167,7 +174,11 @@ func (b *brokenError) Unwrap() error { return b.error }
 
 // try makes an attempt from its node.
 func (n *Net) try(ctx context.Context, e *Expectation) (seen string, err error) {
-	if h := n.hosts[e.From.Name]; h != nil {
+	if e.From.Kind == Host {
+		h := n.Host(e.From.Name)
+		if h == nil {
+			return "", errCrashed(e.From)
+		}
 		return e.run(ctx, hostNet{h})
 	}
 	if !initCalled.Load() {
@@ -211,6 +222,7 @@ func (d *diagnostics) readExpect(s *Spec, t *tree) {
 	given := map[string]Pos{}
 	known := fields{
 		"from":     func(t *tree) { from = t },
+		"at":       func(t *tree) { e.At = d.instant(t) },
 		"within":   func(t *tree) { e.Within = d.duration(t, withinMax) },
 		"fails":    func(t *tree) { e.Fails = d.boolean(t) },
 		"count":    func(t *tree) { e.Count = d.number(t, "a number of requests", 1, countMax) },

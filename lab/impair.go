@@ -103,18 +103,18 @@ func (d *diagnostics) impairment(t *tree) (im netem.Impairment) {
 	return im
 }
 
-// impairs are a link's impairments, by the end whose packets they concern; nil
+// impairs are impairments in words, by the end whose packets they concern; nil
 // if there are none.
-func (l *Link) impairs() []string {
-	if l.Impair[0].IsZero() && l.Impair[1].IsZero() {
+func impairs(im [2]netem.Impairment) []string {
+	if im[0].IsZero() && im[1].IsZero() {
 		return nil
 	}
-	return []string{l.Impair[0].String(), l.Impair[1].String()}
+	return []string{im[0].String(), im[1].String()}
 }
 
 // impairText is a link's impairments for people.
 func (l *Link) impairText() string {
-	all := l.impairs()
+	all := impairs(l.Impair)
 	switch {
 	case all == nil:
 		return ""
@@ -124,13 +124,13 @@ func (l *Link) impairText() string {
 	return fmt.Sprintf(", -> %s, <- %s", all[0], all[1])
 }
 
-// impair puts the filter of a link's impairments on its adapter. Both
+// attach puts the filter of a link's impairments on its adapter. Both
 // directions are impaired there, and each link has chances of its own.
-func (n *Net) impair(w *wired) error {
-	if w.link.impairs() == nil {
+func (n *Net) attach(w *wired) error {
+	if w.impair[0].IsZero() && w.impair[1].IsZero() {
 		return nil
 	}
-	c := netem.Config{Seed: n.seed(w.link), Out: w.link.Impair[w.from], In: w.link.Impair[1-w.from]}
+	c := netem.Config{Seed: n.seed(w.link), Out: w.impair[w.from], In: w.impair[1-w.from]}
 	if h := n.hosts[w.link.Ends[w.from].Node.Name]; h != nil {
 		c.Clock = h.Clock()
 	}
@@ -146,21 +146,24 @@ func (n *Net) seed(l *Link) uint64 {
 }
 
 // Impair changes, while the lab is up, what happens to the packets that an end
-// of a link sends: the first or, with from 1, the second. The link must have
-// had an impairment when it came up.
+// of a link sends: the first or, with from 1, the second.
 func (n *Net) Impair(l *Link, from int, im netem.Impairment) error {
-	for _, w := range n.wires {
-		if w.link != l {
-			continue
-		}
-		if w.netem == nil {
-			break
-		}
-		dir := link.In
-		if from == w.from {
-			dir = link.Out
-		}
-		return w.netem.Set(dir, im)
+	if err := im.Validate(); err != nil {
+		return err
 	}
-	return fmt.Errorf("link %v has no impair in %s", l, n.spec.File)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	w := n.wire(l)
+	w.impair[from] = im
+	switch {
+	case w.adapter == nil: // once its host is there again
+		return nil
+	case w.netem == nil:
+		return n.attach(w)
+	}
+	dir := link.In
+	if from == w.from {
+		dir = link.Out
+	}
+	return w.netem.Set(dir, im)
 }

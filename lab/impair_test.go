@@ -199,7 +199,7 @@ func TestImpairForms(t *testing.T) {
 		if both {
 			second = want
 		}
-		if got := s.Links[0].impairs(); got[0] != want || got[1] != second {
+		if got := impairs(s.Links[0].Impair); got[0] != want || got[1] != second {
 			t.Errorf("%s is %q", form, got)
 		}
 	}

@@ -20,8 +20,9 @@ const tailLines, tailWidth = 5, 200
 
 // output prints lines of several nodes, each behind its node's name.
 type output struct {
-	width int
-	dir   string // for logs; empty: none
+	width   int
+	dir     string   // for logs; empty: none
+	journal *journal // nil: none
 
 	mu   sync.Mutex
 	w    io.Writer
@@ -34,6 +35,9 @@ func newOutput(w io.Writer, s *Spec) *output {
 	for _, n := range s.Nodes {
 		o.width = max(o.width, len(n.Name))
 	}
+	if len(s.Events) > 0 {
+		o.width = max(o.width, len(eventsName))
+	}
 	return o
 }
 
@@ -41,6 +45,9 @@ func (o *output) line(node string, text []byte) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	fmt.Fprintf(o.w, "%-*s | %s\n", o.width, node, text)
+	if o.journal != nil {
+		o.journal.add(Event{Kind: KindOutput, Node: node, Text: string(text)})
+	}
 }
 
 func (o *output) printf(node, format string, args ...any) {

@@ -26,12 +26,13 @@ func (d *diagnostics) readLab(s *Spec, root *tree) {
 		return
 	}
 	s.Name = strings.TrimSuffix(filepath.Base(s.File), filepath.Ext(s.File))
-	var nodes, links, expect *tree
+	var nodes, links, expect, events *tree
 	d.mapping(root, "the file", fields{
 		"name":   func(t *tree) { s.Name, _ = d.word(t, "the lab's name") },
 		"seed":   func(t *tree) { s.Seed = uint64(d.number(t, "a seed", 1, seedMax)) },
 		"nodes":  func(t *tree) { nodes = t },
 		"links":  func(t *tree) { links = t },
+		"events": func(t *tree) { events = t },
 		"expect": func(t *tree) { expect = t },
 	})
 	if root.shape != mapping {
@@ -60,6 +61,9 @@ func (d *diagnostics) readLab(s *Spec, root *tree) {
 			d.readLink(s, t)
 		}
 	}
+	if events != nil {
+		d.each(events, `events, such as {at: 5s, do: "link down a:eth0"}`, func(t *tree) { d.readEvent(s, t) })
+	}
 	if expect != nil {
 		d.each(expect, "expectations, such as {from: NODE, ping: NODE}", func(t *tree) { d.readExpect(s, t) })
 	}
@@ -82,7 +86,7 @@ func (d *diagnostics) readNodes(s *Spec, nodes *tree) {
 			d.readNode(s, n, e.value)
 		}
 		s.Nodes = append(s.Nodes, n)
-		s.byName[n.Name] = n
+		s.byName[n.Name], s.called[strings.ToLower(n.Name)] = n, n
 	}
 }
 

@@ -11,9 +11,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/towpath/towpath/host"
 	"github.com/towpath/towpath/lab/machine"
-	"github.com/towpath/towpath/run"
 	"github.com/towpath/towpath/service"
 	"github.com/towpath/towpath/tool"
 )
@@ -70,7 +68,16 @@ func (n *Net) Run(ctx context.Context) error {
 	if err := context.Cause(stop); err != nil {
 		return err
 	}
-	return n.failures()
+	return errors.Join(n.failures(), n.mishap())
+}
+
+// mishap joins what went wrong with events since it was asked last.
+func (n *Net) mishap() error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	err := errors.Join(n.mishaps...)
+	n.mishaps = nil
+	return err
 }
 
 // failures joins what went wrong in the run lists.
@@ -92,6 +99,7 @@ func (n *Net) runList(ctx context.Context, node *Node) {
 		n.output.printf(node.Name, "$ %s", c.Text)
 		begin := time.Now()
 		err := n.run(ctx, node, c)
+		n.note(KindCommand, node.Name, c.Text, err)
 		n.mu.Lock()
 		n.results = append(n.results, Result{node.Name, c.Text, time.Since(begin), err})
 		n.mu.Unlock()
@@ -108,11 +116,15 @@ func (n *Net) runList(ctx context.Context, node *Node) {
 func (n *Net) run(ctx context.Context, node *Node, c *Command) error {
 	out := n.output.command(node.Name, c)
 	defer out.Close()
-	if h := n.hosts[node.Name]; h != nil {
-		if c.tool != nil {
+	if node.Kind == Host {
+		h := n.Host(node.Name)
+		switch {
+		case h == nil:
+			return errCrashed(node)
+		case c.tool != nil:
 			return c.tool(ctx, &tool.Env{Host: h, Stdout: out, Stderr: out})
 		}
-		return n.runOnHost(ctx, h, c, out)
+		return n.execHost(ctx, h, &Exec{Args: c.Args, Dir: n.spec.Dir, Stdout: out, Stderr: out})
 	}
 	p, err := n.start(node, c, out)
 	if err != nil {
@@ -123,25 +135,6 @@ func (n *Net) run(ctx context.Context, node *Node, c *Command) error {
 	case <-p.Done():
 	case <-ctx.Done():
 		p.end()
-	}
-	return p.Wait()
-}
-
-// runOnHost runs a real program on a host.
-func (n *Net) runOnHost(ctx context.Context, h *host.Host, c *Command, out *lines) error {
-	p, err := run.Start(h, run.Cmd{
-		Args: c.Args, Dir: n.spec.Dir, Env: environment(), Stdout: out, Stderr: out, OwnGroup: true,
-	})
-	if err != nil {
-		return err
-	}
-	select {
-	case <-p.Done():
-	case <-ctx.Done():
-		p.Signal(syscall.SIGTERM)
-		t := time.AfterFunc(graceMax, p.Kill)
-		<-p.Done()
-		t.Stop()
 	}
 	return p.Wait()
 }
@@ -196,24 +189,28 @@ func (n *Net) serve(ctx context.Context, node *Node, c *Command) error {
 	fail := func(err error) error {
 		return fmt.Errorf("%s:%d: service %q on %s: %w", n.spec.File, c.Line, c.Text, node.Name, err)
 	}
-	if h := n.hosts[node.Name]; h != nil {
+	if h := n.Host(node.Name); h != nil {
 		s, err := c.start(&service.Env{Host: h, Log: out})
 		if err != nil {
 			return fail(err)
 		}
-		n.services = append(n.services, s)
+		n.addTask(node, c.Args[0], s.Close)
 		return nil
 	}
 	p, err := n.start(node, c, out)
 	if err != nil {
 		return fail(err)
 	}
+	stop, cancel := context.WithCancel(n.stop)
+	done := n.addTask(node, c.Args[0], func() error { cancel(); <-p.finished; return nil })
 	n.programs.Go(func() {
+		defer cancel()
+		defer done()
 		defer out.Close()
 		defer p.free()
 		defer close(p.finished)
 		select {
-		case <-n.stop.Done():
+		case <-stop.Done():
 			p.end()
 			p.Wait()
 		case <-p.Done():

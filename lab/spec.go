@@ -24,10 +24,12 @@ type Spec struct {
 	Switches []*Switch
 	Links    []*Link // of a switch, one for each of its ends
 	Expect   []*Expectation
+	Events   []*Timed
 	Seed     uint64 // of what is random; 0: not said
 	Warnings Errors // what is allowed but probably not meant
 
 	byName map[string]*Node
+	called map[string]*Node // by name in lower case
 }
 
 // Kind says who is a node.
@@ -230,7 +232,7 @@ func Parse(file string, text []byte) (*Spec, error) {
 	if abs, err := filepath.Abs(dir); err == nil {
 		dir = abs
 	}
-	s := &Spec{File: file, Dir: dir, byName: map[string]*Node{}}
+	s := &Spec{File: file, Dir: dir, byName: map[string]*Node{}, called: map[string]*Node{}}
 	root := d.parseYAML(text)
 	if root != nil && len(d.errors) == 0 {
 		d.readLab(s, root)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/towpath/towpath/capture"
+	"github.com/towpath/towpath/link/netem"
 	"github.com/towpath/towpath/packet"
 )
 
@@ -25,6 +26,8 @@ type LinkSummary struct {
 	Link    *Link
 	Packets [2]uint64 // from each end; a super-segment is one
 	Drops   packet.Counters
+	Down    bool // it has been taken down
+	Impair  [2]netem.Impairment
 	File    string // of the capture; empty: none
 	Capture capture.Stats
 }
@@ -53,11 +56,16 @@ func (n *Net) count() (s Summary) {
 	n.mu.Lock()
 	s.Results = append(s.Results, n.results...)
 	s.Outcomes = append(s.Outcomes, n.outcomes...)
-	n.mu.Unlock()
+	defer n.mu.Unlock()
 	for _, w := range n.wires {
-		a := w.adapter.Stats()
-		l := LinkSummary{Link: w.link}
-		w.adapter.Drops(&l.Drops)
+		a := w.before
+		l := LinkSummary{Link: w.link, Drops: w.dropsBefore, Down: w.down, Impair: w.impair}
+		if w.adapter != nil {
+			now := w.adapter.Stats()
+			a.TxPackets += now.TxPackets
+			a.RxPackets += now.RxPackets
+			w.adapter.Drops(&l.Drops)
+		}
 		l.Packets[w.from], l.Packets[1-w.from] = a.TxPackets, a.RxPackets
 		if w.tap != nil {
 			l.File, l.Capture = w.file.Name(), w.tap.Stats()
@@ -107,6 +115,9 @@ func (s *Spec) Describe(w io.Writer) {
 		}
 		mtu += l.vlanText() + l.impairText()
 		fmt.Fprintf(w, "  %v%s\n", l, mtu)
+	}
+	for _, e := range s.Events {
+		fmt.Fprintf(w, "  %v\n", e)
 	}
 	for _, e := range s.Expect {
 		fmt.Fprintf(w, "  expects %s: %v\n", e.From.Name, e)

@@ -308,3 +308,28 @@ func (n *Net) countSwitches() (all []SwitchSummary) {
 	}
 	return all
 }
+
+// A Station is what a switch knows of one.
+type Station struct {
+	MAC  string  `json:"mac"`
+	Port string  `json:"port"` // and what is at the other end: p1 (a:eth0)
+	VLAN uint16  `json:"vlan,omitempty"`
+	Age  float64 `json:"age"` // seconds since it was heard
+}
+
+// Stations returns what a switch knows.
+func (n *Net) Stations(name string) ([]Station, error) {
+	b := n.switches[name]
+	if b == nil {
+		return nil, fmt.Errorf("there is no switch %q", name)
+	}
+	end := map[string]string{} // by the adapter's name
+	for _, i := range n.spec.switchOf(name).Interfaces {
+		end[i.String()] = fmt.Sprintf("%s (%v)", i.Name, i.Link.Peer(i))
+	}
+	all := []Station{}
+	for _, s := range b.Stations() {
+		all = append(all, Station{s.MAC.String(), end[s.Port.Adapter().Name()], s.VLAN, s.Age.Seconds()})
+	}
+	return all, nil
+}

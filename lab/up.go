@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/towpath/towpath/capture"
 	"github.com/towpath/towpath/host"
@@ -17,8 +19,8 @@ import (
 	"github.com/towpath/towpath/link/bridge"
 	"github.com/towpath/towpath/link/cable"
 	"github.com/towpath/towpath/link/netem"
+	"github.com/towpath/towpath/packet"
 	"github.com/towpath/towpath/run"
-	"github.com/towpath/towpath/service"
 	"github.com/towpath/towpath/wire"
 )
 
@@ -45,20 +47,25 @@ type Net struct {
 	spec   *Spec
 	output *output
 
-	hosts     map[string]*host.Host
-	firewalls map[string]*firewall // by node; of those that have rules
+	journal journal
+	began   time.Time // when it was up
+
+	hosts     map[string]*host.Host // guarded by mu, as firewalls: they crash
+	firewalls map[string]*firewall  // by node; of those that have rules
 	machines  map[string]*machine.Machine
 	wires     []*wired
 	switches  map[string]*bridge.Bridge
 	adapters  []*link.Adapter // of patches, which no host closes
-	services  []service.Running
 
 	stop     context.Context // done: programs are to end
 	stopNow  context.CancelFunc
 	programs sync.WaitGroup // whatever runs programs
 	failed   chan error     // has room for one: a service has ended
+	doing    sync.Mutex     // one action at a time
 
-	mu       sync.Mutex
+	mu       sync.Mutex // and of what wires become
+	tasks    []*task
+	mishaps  []error // of events
 	results  []Result
 	outcomes []Outcome
 	closed   bool
@@ -68,11 +75,19 @@ type Net struct {
 // wired is a link that is up.
 type wired struct {
 	link    *Link
-	adapter *link.Adapter // that counts and is tapped
-	from    int           // the end whose packets the adapter sends
+	ports   [2]link.Miniport // of a cable, for hosts that start again
+	ends    [2]*link.Adapter // nil at a machine
+	adapter *link.Adapter    // the one that counts and is tapped; nil: its host has crashed
+	from    int              // the end whose packets the adapter sends
+	down    bool             // it has been taken down
+	impair  [2]netem.Impairment
 	netem   *netem.Filter // nil: the link is good
 	file    captureFile
 	tap     *capture.Tap
+
+	// What adapters have counted whose host has crashed.
+	before      link.Stats
+	dropsBefore packet.Counters
 }
 
 // Up brings a lab up: machines and hosts, links, addresses, routes, captures
@@ -94,6 +109,7 @@ func Up(ctx context.Context, s *Spec, o Options) (*Net, error) {
 	if err := s.checkSystem(); err != nil {
 		return nil, err
 	}
+	n.output.journal = &n.journal
 	n.stop, n.stopNow = context.WithCancel(context.Background())
 	if err := n.up(ctx, o); err != nil {
 		return nil, errors.Join(err, n.Close(context.WithoutCancel(ctx)))
@@ -111,7 +127,7 @@ func (n *Net) up(ctx context.Context, o Options) error {
 	step := n.steps(o.Progress)
 	for _, node := range n.spec.Nodes {
 		if node.Kind == Host {
-			h := host.New(host.Config{Name: node.Name, Forward: node.Forward})
+			h := n.newHost(node)
 			n.hosts[node.Name] = h
 			if err := n.protect(node, h); err != nil {
 				return fmt.Errorf("node %s: %w", node.Name, err)
@@ -151,7 +167,22 @@ func (n *Net) up(ctx context.Context, o Options) error {
 			}
 		}
 	}
+	n.note(KindUp, "", n.spec.Name, nil)
+	n.startEvents()
 	return nil
+}
+
+// newHost makes the host of a node.
+func (n *Net) newHost(node *Node) *host.Host {
+	return host.New(host.Config{
+		Name: node.Name, Forward: node.Forward,
+		Names: func(name string) []netip.Addr {
+			if o := n.spec.called[strings.ToLower(name)]; o != nil {
+				return o.addresses(node)
+			}
+			return nil
+		},
+	})
 }
 
 // steps counts the steps of up for whoever wants to see them.
@@ -239,8 +270,16 @@ func MachinesAllowed(checks []machine.Check) (why string, ok bool) {
 	return why, ok
 }
 
-// Host finds a towpath host of the lab; nil if there is none of that name.
-func (n *Net) Host(name string) *host.Host { return n.hosts[name] }
+// Spec is what the lab was made of.
+func (n *Net) Spec() *Spec { return n.spec }
+
+// Host finds a towpath host of the lab; nil if there is none of that name, or
+// it has crashed.
+func (n *Net) Host(name string) *host.Host {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.hosts[name]
+}
 
 // Machine finds a machine of the lab; nil if there is none of that name.
 func (n *Net) Machine(name string) *machine.Machine { return n.machines[name] }
@@ -278,28 +317,33 @@ func (n *Net) port(i *Interface) link.Miniport {
 // between machines a patch of two ports.
 func (n *Net) connect(l *Link) error {
 	a, b := l.Ends[0], l.Ends[1]
-	w := &wired{link: l}
+	w := &wired{link: l, impair: l.Impair}
 	var err error
 	switch am, bm := a.Node.Kind == Machine, b.Node.Kind == Machine; {
 	case am && bm:
 		// What is sent to b comes from a.
-		w.adapter, err = n.patch(l)
+		w.ends, err = n.patch(l)
+		w.adapter = w.ends[1]
 	case bm:
-		w.adapter, err = n.plug(a, n.port(b))
+		w.ends[0], err = n.plug(a, n.port(b))
+		w.adapter = w.ends[0]
 	case am:
 		w.from = 1
-		w.adapter, err = n.plug(b, n.port(a))
+		w.ends[1], err = n.plug(b, n.port(a))
+		w.adapter = w.ends[1]
 	default:
 		pa, pb := cable.New(cable.Config{MTU: l.MTU, MAC: [2]wire.MAC{a.mac, b.mac}})
-		if w.adapter, err = n.plug(a, pa); err == nil {
-			_, err = n.plug(b, pb)
+		w.ports = [2]link.Miniport{pa, pb}
+		if w.ends[0], err = n.plug(a, pa); err == nil {
+			w.ends[1], err = n.plug(b, pb)
 		}
+		w.adapter = w.ends[0]
 	}
 	if err != nil {
 		return err
 	}
 	n.wires = append(n.wires, w)
-	return n.impair(w)
+	return n.attach(w)
 }
 
 // plug makes a driver an adapter of a host or a switch.
@@ -310,27 +354,25 @@ func (n *Net) plug(i *Interface, m link.Miniport) (*link.Adapter, error) {
 	return n.hosts[i.Node.Name].AddAdapter(i.Name, m)
 }
 
-// patch joins the ports of two machines and returns the adapter over the second
-// end's.
-func (n *Net) patch(l *Link) (*link.Adapter, error) {
-	var ends [2]*link.Adapter
+// patch joins the ports of two machines and returns the adapters over them.
+func (n *Net) patch(l *Link) (ends [2]*link.Adapter, err error) {
 	for i, end := range l.Ends {
 		ends[i] = link.NewAdapter(end.String(), int32(i+1), n.port(end))
 	}
 	cable.Patch(ends[0], ends[1])
 	for _, a := range ends {
 		if err := a.Open(); err != nil {
-			return nil, err
+			return ends, err
 		}
 		n.adapters = append(n.adapters, a)
 	}
-	return ends[1], nil
+	return ends, nil
 }
 
-// configure gives a host its addresses, routes and names. Machines have theirs
+// configure gives a host its addresses and routes. Machines have theirs
 // from the beginning.
 func (n *Net) configure(node *Node) error {
-	h := n.hosts[node.Name]
+	h := n.Host(node.Name)
 	if h == nil {
 		return nil
 	}
@@ -343,12 +385,6 @@ func (n *Net) configure(node *Node) error {
 	}
 	for _, r := range node.Routes {
 		if err := h.AddRoute(route.Route{Dst: r.To, Via: r.Via}); err != nil {
-			return err
-		}
-	}
-	names := n.spec.names(node)
-	for _, name := range sortedKeys(names) {
-		if err := h.AddName(name, names[name]...); err != nil {
 			return err
 		}
 	}
@@ -366,13 +402,14 @@ func (n *Net) Close(ctx context.Context) error {
 	}
 	n.closed = true
 	n.mu.Unlock()
+	n.note(KindDown, "", n.spec.Name, nil)
 	n.stopNow()
 	n.programs.Wait()
 	s := n.count() // before the end makes drops of its own
 	var errs []error
-	for _, r := range n.services {
-		if err := r.Close(); err != nil {
-			errs = append(errs, fmt.Errorf("service on %s: %w", r.Addr(), err))
+	for _, t := range n.take(func(*task) bool { return true }) {
+		if err := t.stop(); err != nil {
+			errs = append(errs, fmt.Errorf("%s on %s: %w", t.name, t.node.Name, err))
 		}
 	}
 	for _, h := range n.hosts {
@@ -396,6 +433,7 @@ func (n *Net) Close(ctx context.Context) error {
 		errs = append(errs, w.file.finish(w.tap.Stats()))
 	}
 	errs = append(errs, n.output.close())
+	n.journal.close()
 	n.mu.Lock()
 	n.summary = s
 	n.mu.Unlock()

@@ -33,13 +33,14 @@ type Queue struct {
 	to    atomic.Pointer[Adapter]
 }
 
-// Open connects the queue. limit is in packets; 0 means QueueLimit.
+// Open connects the queue, also one that has been closed. limit is in packets;
+// 0 means QueueLimit.
 func (q *Queue) Open(from *Adapter, limit int) {
 	if limit <= 0 {
 		limit = QueueLimit
 	}
 	q.mu.Lock()
-	q.from, q.limit = from, limit
+	q.from, q.limit, q.closed = from, limit, false
 	q.mu.Unlock()
 }
 

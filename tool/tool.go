@@ -12,6 +12,7 @@ import (
 	"context"
 	"errors"
 	"flag"
+	"fmt"
 	"io"
 	"strings"
 
@@ -21,6 +22,7 @@ import (
 // Env is where a tool runs.
 type Env struct {
 	Host   *host.Host
+	Stdin  io.Reader // nil: nothing
 	Stdout io.Writer // results
 	Stderr io.Writer // what else there is to say
 }
@@ -36,8 +38,14 @@ type Tool struct {
 }
 
 // A Run runs a tool until it is done or ctx is. An error is what a program
-// would exit with a status other than 0 for.
+// would exit with a status other than 0 for: an [ExitStatus] if the tool has
+// said itself what went wrong.
 type Run func(ctx context.Context, e *Env) error
+
+// ExitStatus is the status that a program exits with, from 1 on.
+type ExitStatus int
+
+func (s ExitStatus) Error() string { return fmt.Sprintf("exit status %d", int(s)) }
 
 // ParseFlags reads options, which may stand before and behind the other
 // arguments, and returns these.

@@ -18,6 +18,7 @@ package cable
 
 import (
 	"math/rand/v2"
+	"sync"
 
 	"github.com/towpath/towpath/link"
 	"github.com/towpath/towpath/packet"
@@ -43,6 +44,9 @@ type Port struct {
 	limit int
 	out   link.Queue
 	peer  *Port
+
+	mu      *sync.Mutex   // of both ends
+	adapter *link.Adapter // guarded by mu: while the port is started
 }
 
 // New returns the two ends of a cable.
@@ -57,6 +61,8 @@ func New(c Config) (a, b *Port) {
 	a = &Port{caps: caps, limit: c.Queue}
 	b = &Port{caps: caps, limit: c.Queue}
 	a.peer, b.peer = b, a
+	a.mu = new(sync.Mutex)
+	b.mu = a.mu
 	for i, p := range []*Port{a, b} {
 		p.caps.MAC = c.MAC[i]
 		if p.caps.MAC.IsZero() {
@@ -80,16 +86,26 @@ func (p *Port) Capabilities() link.Capabilities { return p.caps }
 
 // Start implements [link.Miniport].
 func (p *Port) Start(a *link.Adapter) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.adapter = a
 	p.out.Open(a, p.limit)
 	p.peer.out.Deliver(a)
+	if p.peer.adapter != nil { // it may have been started again
+		p.out.Deliver(p.peer.adapter)
+	}
 	return nil
 }
 
 // Send implements [link.Miniport].
 func (p *Port) Send(l *packet.List, w *link.Work) { p.out.Send(l, w) }
 
-// Close implements [link.Miniport]: nothing is sent or delivered here any more.
+// Close implements [link.Miniport]: nothing is sent or delivered here any more,
+// until a new adapter starts the port again, as of a computer that was off.
 func (p *Port) Close() error {
+	p.mu.Lock()
+	p.adapter = nil
+	p.mu.Unlock()
 	p.out.Close()
 	p.peer.out.Disconnect()
 	return nil
