@@ -90,7 +90,8 @@ lab/machine:      link link/afpacket link/tun wire internal/sys golang.org/x/sys
 lab:              firewall/conntrack firewall/nat firewall/nft run capture capture/savefile clock host ip/route lab/machine link link/bridge link/cable link/netem packet wire
                   service service/echo service/http tool tool/get tool/ping tool/sleep
                   github.com/goccy/go-yaml
-cmd/towpath:      firewall/nft host lab lab/machine packet posix/sockd run service service/echo service/http tool/tcpdump
+control:          lab
+cmd/towpath:      control firewall/nft host lab lab/machine packet posix/sockd run service service/echo service/http tool/tcpdump
                   github.com/spf13/cobra
 
 # For tests only.

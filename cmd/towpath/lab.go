@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/towpath/towpath/control"
 	"github.com/towpath/towpath/lab"
 )
 
@@ -35,6 +36,7 @@ the links between them. It runs as an ordinary user and leaves nothing behind.
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	c.AddCommand(labUpCommand(), labTestCommand(), labCheckCommand())
+	c.AddCommand(labControlCommands()...)
 	return c
 }
 
@@ -87,9 +89,15 @@ they have ended, or with Ctrl-C, everything is taken down and a summary printed.
 The exit status is 0 if every program ended well and every expectation was met,
 1 if not or if the lab could not be brought up, and 2 if the file has mistakes.`,
 		Args: oneFile,
-		RunE: func(c *cobra.Command, args []string) error { return up(c, args[0], o) },
+		RunE: func(c *cobra.Command, args []string) error {
+			if o.detach {
+				return detach(c, args[0], o)
+			}
+			return up(c, args[0], o)
+		},
 	}
 	jsonFlag(c, &o.json)
+	c.Flags().BoolVarP(&o.detach, "detach", "d", false, "go to the background once the lab is up, until lab down; programs under run are run there")
 	captureFlags(c, &o, "write the packets of each link and the output of each program to files in this `directory`")
 	return c
 }
@@ -156,6 +164,7 @@ type options struct {
 	captures string // directory; empty: none
 	pcap     bool
 	json     bool
+	detach   bool // the lab is to be in the background
 }
 
 // up brings a lab up, tries its expectations, runs its programs and takes it
@@ -181,7 +190,11 @@ func up(c *cobra.Command, file string, o options) (err error) {
 			fmt.Fprintf(c.ErrOrStderr(), "captures and output are kept in %s\n", o.captures)
 		}()
 	}
-	r := &runner{options: o, spec: spec, stdout: c.OutOrStdout(), report: c.OutOrStdout()}
+	r := &runner{options: o, spec: spec, stdout: c.OutOrStdout(), report: c.OutOrStdout(), ready: openReadiness()}
+	defer func() { r.ready.end(err) }()
+	if r.ready != nil {
+		r.stdout, r.report = io.Discard, io.Discard // they are in the lab's journal
+	}
 	if o.json {
 		r.stdout = c.ErrOrStderr()
 		r.report = io.Discard
@@ -208,6 +221,7 @@ type runner struct {
 	spec   *lab.Spec
 	stdout io.Writer // of programs
 	report io.Writer // for people
+	ready  *readiness
 }
 
 // run brings the lab up, tries, runs and takes down. The lab is nil if it was
@@ -225,25 +239,54 @@ func (r *runner) run(ctx context.Context, p *progressLine) (*lab.Net, error) {
 	if err != nil {
 		return nil, err
 	}
+	ctx, down := context.WithCancelCause(ctx)
+	defer down(nil)
+	closeControl := r.control(net, func() { down(errDown) })
 	err = r.expect(ctx, net)
 	if !r.test && ctx.Err() == nil {
 		err = errors.Join(err, r.programs(ctx, net))
 	}
 	if ctx.Err() != nil {
 		err = errors.New("interrupted")
-		if !r.test && !r.spec.Runs() {
+		if !r.test && !r.spec.Runs() || context.Cause(ctx) == errDown {
 			err = nil // which is how such a lab ends
 		}
 	}
 	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeMax)
 	defer cancel()
 	err = errors.Join(err, net.Close(closing))
+	closeControl()
 	s := net.Summary()
 	if !r.test {
 		fmt.Fprintln(r.report)
 		s.Print(r.report)
 	}
 	return net, err
+}
+
+// errDown is why a lab ends that was asked to.
+var errDown = errors.New("taken down")
+
+// control lets other processes speak to the lab. One that cannot be spoken to
+// is up all the same, unless it is to be in the background.
+func (r *runner) control(net *lab.Net, down func()) (done func()) {
+	if r.test {
+		return func() {}
+	}
+	s, err := control.Listen(net, control.Options{Down: down})
+	if err != nil {
+		if r.ready != nil {
+			r.ready.tell(err.Error())
+			down()
+			return func() {}
+		}
+		fmt.Fprintf(r.report, "the lab cannot be spoken to by others: %v\n", err)
+		return func() {}
+	}
+	if r.ready != nil {
+		r.ready.name = s.Name()
+	}
+	return func() { s.Close() }
 }
 
 // expect tries the lab's expectations and prints what became of them.
@@ -265,6 +308,11 @@ func (r *runner) programs(ctx context.Context, net *lab.Net) error {
 	if !r.spec.Runs() {
 		fmt.Fprintln(r.report, "up; end it with Ctrl-C")
 	}
+	r.ready.tell("")
 	fmt.Fprintln(r.report)
-	return net.Run(ctx)
+	err := net.Run(ctx)
+	if r.ready != nil {
+		<-ctx.Done() // a lab in the background stays
+	}
+	return err
 }

@@ -2,6 +2,8 @@ package main
 
 import (
 	"bytes"
+	"io"
+	"net"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -21,7 +23,22 @@ func TestMain(m *testing.M) {
 
 // TestScripts runs the scripts in testdata.
 func TestScripts(t *testing.T) {
-	testscript.Run(t, testscript.Params{Dir: "testdata"})
+	testscript.Run(t, testscript.Params{Dir: "testdata", Setup: func(e *testscript.Env) error {
+		e.Setenv("XDG_RUNTIME_DIR", "")
+		e.Defer(func() { takeDown(e.WorkDir) })
+		return nil
+	}})
+}
+
+// takeDown ends labs in the background that a script which has failed has left.
+func takeDown(work string) {
+	sockets, _ := filepath.Glob(filepath.Join(work, "t", "towpath-*", "*.sock"))
+	for _, file := range sockets {
+		if c, err := net.Dial("unix", file); err == nil {
+			io.WriteString(c, "POST /v1/down HTTP/1.1\r\nHost: lab\r\nContent-Length: 0\r\n\r\n")
+			c.Close()
+		}
+	}
 }
 
 // TestExamples tries the expectations of the examples in which all nodes are
