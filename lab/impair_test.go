@@ -102,8 +102,22 @@ func TestImpairLoss(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer net.Close(t.Context())
-		if err := net.Impair(tr.spec.Links[0], 0, netem.Impairment{}); err == nil {
-			t.Error("a link without a filter was impaired")
+		all, err := netem.Parse("loss 100%")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, x := range []struct {
+			im   netem.Impairment
+			wait time.Duration
+			want bool
+		}{{all, 300 * time.Millisecond, false}, {netem.Impairment{}, 10 * time.Second, true}} {
+			if err := net.Impair(tr.spec.Links[0], 0, x.im); err != nil {
+				t.Error(err)
+			}
+			_, err := net.Host("a").Ping(within(t, x.wait), netip.MustParseAddr("10.0.0.2"), host.PingOptions{})
+			if (err == nil) != x.want {
+				t.Errorf("with impairment %v: %v", x.im, err)
+			}
 		}
 	})
 }
@@ -203,4 +217,11 @@ func TestImpairForms(t *testing.T) {
 			t.Errorf("%s is %q", form, got)
 		}
 	}
+}
+
+// within is a context that ends after d.
+func within(t *testing.T, d time.Duration) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), d)
+	t.Cleanup(cancel)
+	return ctx
 }
