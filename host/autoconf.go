@@ -61,6 +61,22 @@ func (x *autoActions) SolicitRouters(adapter int32, src netip.Addr) {
 // Changed notes that addresses and routes are to be published after unlocking.
 func (x *autoActions) Changed() { x.autoChanged = true }
 
+// Privacy tells what is wanted of addresses, by the settings of the adapter.
+func (x *autoActions) Privacy(adapter int32) ifaddr.Privacy {
+	a := x.conf.adapter(adapter)
+	if a == nil {
+		return ifaddr.Privacy{}
+	}
+	l := x.conf.link(a)
+	return ifaddr.Privacy{
+		Identifiers: ifaddr.Identifiers(l.AddrGenMode), Secret: l.StableSecret, Temporary: l.UseTempAddr,
+		Valid:     time.Duration(l.TempValid) * time.Second,
+		Preferred: time.Duration(l.TempPreferred) * time.Second,
+		Desync:    time.Duration(l.MaxDesync) * time.Second,
+		RegenMin:  time.Duration(l.RegenMinAdvance) * time.Second, RegenRetries: l.RegenMaxRetry,
+	}
+}
+
 // Duplicate counts an address that turned out to be somebody else's.
 func (x *autoActions) Duplicate(ifaddr.Addr) { x.stats.DuplicateAddresses++ }
 

@@ -63,7 +63,6 @@
 // What holds for an adapter is worked out when a setting is written, so that the
 // walk reads it by the adapter's index.
 //
-// Limits: no temporary or stable private IPv6 addresses, and no source routes.
-// Sockets' own flows are divided among the ways of a route by their addresses
-// only.
+// Limits: no source routes. Sockets' own flows are divided among the ways of a
+// route by their addresses only.
 package host

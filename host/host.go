@@ -167,7 +167,7 @@ func (h *Host) AddAdapter(name string, m link.Miniport) (*link.Adapter, error) {
 		if a.Capabilities().Medium == link.MediumEthernet && !c.set.NoAutoconf {
 			h.auto(c, func(ln *lane, auto *ifaddr.Auto) {
 				auto.Transmits = c.set.DADTransmits
-				auto.Start(ln.now, a.Index(), a.MAC(), !c.set.Forward && !c.set.NoAcceptRA)
+				auto.Start(ln.now, a.Index(), a.Name(), a.MAC(), !c.set.Forward && !c.set.NoAcceptRA)
 			})
 			c.routes = c.routes.With(route.Route{Dst: linkLocal6, Adapter: a.Index(), Metric: metricPrefix, Protocol: route.Kernel})
 		}

@@ -1,5 +1,7 @@
 package host
 
+import "net/netip"
+
 // LinkSettings are the tunables of IP on one adapter, under the names that
 // Linux's net.ipv4.conf.NAME and net.ipv6.conf.NAME have.
 type LinkSettings struct {
@@ -44,6 +46,24 @@ type LinkSettings struct {
 	// The longest times between reports of news about groups, in milliseconds
 	// (igmpv2_unsolicited_report_interval and its kin).
 	IGMPv2Interval, IGMPv3Interval, MLDv1Interval, MLDv2Interval int
+	// AddrGenMode is how the lower halves of IPv6 addresses are made that nobody
+	// gives: 0 of the station address, 1 likewise and no link-local address, 2 of
+	// StableSecret (RFC 7217), 3 of a secret that is made up. It is for addresses
+	// that are made afterwards.
+	AddrGenMode int
+	// StableSecret is an IPv6 address of which nobody knows the bits; not valid:
+	// none.
+	StableSecret netip.Addr
+	// UseTempAddr: 0 no temporary addresses (RFC 8981), 1 beside the others, 2
+	// and used rather than these.
+	UseTempAddr int
+	// TempValid and TempPreferred are for how many seconds a temporary address is
+	// valid, and preferred; MaxDesync is how many less of the latter it may be.
+	TempValid, TempPreferred, MaxDesync int
+	// RegenMaxRetry is how many temporary addresses are tried if they are
+	// somebody's, RegenMinAdvance how many seconds before one is deprecated the
+	// next is made, at least.
+	RegenMaxRetry, RegenMinAdvance int
 	// DropGratuitousARP: announcements are dropped.
 	DropGratuitousARP int
 }
@@ -52,6 +72,7 @@ type LinkSettings struct {
 var linkDefaults = LinkSettings{
 	AcceptRedirects: 1, SendRedirects: 1, AcceptRedirects6: 1,
 	SecureRedirects: 1, SharedMedia: 1,
+	TempValid: 7 * 86400, TempPreferred: 86400, MaxDesync: 600, RegenMaxRetry: 3, RegenMinAdvance: 2,
 	IGMPv2Interval: 10000, IGMPv3Interval: 1000, MLDv1Interval: 10000, MLDv2Interval: 1000,
 }
 
@@ -111,6 +132,13 @@ var linkSysctls6 = map[string]linkSysctl{
 	"force_mld_version":                 {func(s *LinkSettings) *int { return &s.ForceMLDVersion }, 2, allFirst},
 	"mldv1_unsolicited_report_interval": {func(s *LinkSettings) *int { return &s.MLDv1Interval }, 1 << 30, ownOnly},
 	"mldv2_unsolicited_report_interval": {func(s *LinkSettings) *int { return &s.MLDv2Interval }, 1 << 30, ownOnly},
+	"addr_gen_mode":                     {func(s *LinkSettings) *int { return &s.AddrGenMode }, 3, larger},
+	"use_tempaddr":                      {func(s *LinkSettings) *int { return &s.UseTempAddr }, 2, ownOnly},
+	"temp_valid_lft":                    {func(s *LinkSettings) *int { return &s.TempValid }, 1<<31 - 1, ownOnly},
+	"temp_prefered_lft":                 {func(s *LinkSettings) *int { return &s.TempPreferred }, 1<<31 - 1, ownOnly},
+	"max_desync_factor":                 {func(s *LinkSettings) *int { return &s.MaxDesync }, 1<<31 - 1, ownOnly},
+	"regen_max_retry":                   {func(s *LinkSettings) *int { return &s.RegenMaxRetry }, 1 << 16, ownOnly},
+	"regen_min_advance":                 {func(s *LinkSettings) *int { return &s.RegenMinAdvance }, 1 << 30, ownOnly},
 	"proxy_ndp":                         {func(s *LinkSettings) *int { return &s.ProxyNDP }, 1, larger},
 }
 
@@ -140,6 +168,9 @@ func (c linkConf) edited(n int, change func(*linkConf)) linkConf {
 			for _, s := range table {
 				*s.field(&c.inForce[i]) = s.combine(*s.field(&c.all), *s.field(&c.own[i]))
 			}
+		}
+		if c.inForce[i].StableSecret = c.own[i].StableSecret; !c.own[i].StableSecret.IsValid() {
+			c.inForce[i].StableSecret = c.deflt.StableSecret
 		}
 	}
 	return c

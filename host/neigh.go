@@ -241,7 +241,7 @@ func (ln *lane) solicitIn(a *link.Adapter, p *packet.Packet, ns wire.NeighborSol
 		ln.drop(p, packet.ReasonNDPLooped)
 		return
 	}
-	if p.Src.IsUnspecified() && ln.auto.Taken(a.Index(), target) {
+	if p.Src.IsUnspecified() && ln.auto.Taken(ln.now, a.Index(), target) {
 		ln.drop(p, packet.ReasonNDPDuplicate) // two want it: neither gets it
 		return
 	}
@@ -279,7 +279,7 @@ func (ln *lane) advertIn(a *link.Adapter, p *packet.Packet, na wire.NeighborAdve
 		return
 	}
 	if _, ours := ln.conf.addrs.Local(na.Target()); ours {
-		ln.auto.Taken(a.Index(), na.Target())
+		ln.auto.Taken(ln.now, a.Index(), na.Target())
 		ln.drop(p, packet.ReasonNDPConflict)
 		return
 	}

@@ -232,6 +232,9 @@ func (h *Host) Sysctl(name string) (string, syscall.Errno) {
 	if of, s, ok := findLinkSysctl(name); ok {
 		return h.linkSysctl(of, s)
 	}
+	if of, ok := stableSecret(name); ok {
+		return h.stableSecret(of)
+	}
 	if of, v6, s, ok := findNeighSysctl(name); ok {
 		return h.neighSysctl(of, v6, s)
 	}
@@ -252,6 +255,9 @@ func (h *Host) SetSysctl(name, value string) syscall.Errno {
 	name, value = strings.ReplaceAll(name, "/", "."), strings.TrimSpace(value)
 	if of, s, ok := findLinkSysctl(name); ok {
 		return h.setLinkSysctl(of, s, value)
+	}
+	if of, ok := stableSecret(name); ok {
+		return h.setStableSecret(of, value)
 	}
 	if of, v6, s, ok := findNeighSysctl(name); ok {
 		return h.setNeighSysctl(of, v6, s, value)

@@ -1,11 +1,14 @@
 package host
 
 import (
+	"fmt"
+	"net/netip"
 	"strconv"
 	"strings"
 	"syscall"
 	"time"
 
+	"github.com/towpath/towpath/ip/ifaddr"
 	"github.com/towpath/towpath/ip/neigh"
 )
 
@@ -200,6 +203,64 @@ func (h *Host) setLinkSysctl(of string, s linkSysctl, value string) syscall.Errn
 			return syscall.ENOENT
 		}
 		c.links = c.links.edited(len(c.adapters), func(l *linkConf) { *s.field(l.settingsOf(of, index)) = n })
+		return nil
+	})
+	if err != nil {
+		return syscall.ENOENT
+	}
+	h.publishAuto() // which addresses are preferred may have changed
+	return 0
+}
+
+// stableSecret tells whose secret a name means, if it is that of one.
+func stableSecret(name string) (of string, ok bool) {
+	of, ok = strings.CutPrefix(name, "net.ipv6.conf.")
+	if ok {
+		of, ok = strings.CutSuffix(of, ".stable_secret")
+	}
+	return of, ok
+}
+
+// stableSecret reads the secret that identifiers are made with. Like Linux it
+// fails with EIO if there is none.
+func (h *Host) stableSecret(of string) (string, syscall.Errno) {
+	c := h.conf.Load()
+	l := c.links.settingsOf(of, c.indexOf(of))
+	switch {
+	case l == nil:
+		return "", syscall.ENOENT
+	case !l.StableSecret.IsValid():
+		return "", syscall.EIO
+	}
+	b := l.StableSecret.As16()
+	var words []string
+	for i := 0; i < len(b); i += 2 {
+		words = append(words, fmt.Sprintf("%02x%02x", b[i], b[i+1]))
+	}
+	return strings.Join(words, ":"), 0
+}
+
+// setStableSecret writes it, which also has it used: by one adapter, or by
+// default by all there are and will be.
+func (h *Host) setStableSecret(of, value string) syscall.Errno {
+	ip, err := netip.ParseAddr(value)
+	if err != nil || !ip.Is6() || ip.Zone() != "" || of == "all" {
+		return syscall.EIO
+	}
+	err = h.edit(func(c *config) error {
+		index := c.indexOf(of)
+		if c.links.settingsOf(of, index) == nil {
+			return syscall.ENOENT
+		}
+		c.links = c.links.edited(len(c.adapters), func(l *linkConf) {
+			own := l.settingsOf(of, index)
+			own.StableSecret, own.AddrGenMode = ip, int(ifaddr.StableOpaque)
+			if of == "default" {
+				for i := range l.own {
+					l.own[i].AddrGenMode = int(ifaddr.StableOpaque)
+				}
+			}
+		})
 		return nil
 	})
 	if err != nil {

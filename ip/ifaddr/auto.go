@@ -36,6 +36,9 @@ type Actions interface {
 	SolicitRouters(adapter int32, src netip.Addr)
 	// Changed tells that Addrs, Routers or Prefixes have another result.
 	Changed()
+	// Privacy returns what is wanted of an adapter's addresses. It is asked when
+	// one is made.
+	Privacy(adapter int32) Privacy
 	// Duplicate tells that somebody else has an address, which is gone.
 	Duplicate(a Addr)
 }
@@ -81,8 +84,10 @@ type Auto struct {
 
 type autoLink struct {
 	adapter  int32
-	id       [8]byte // interface identifier
-	solicits int     // router solicitations still to send
+	name     string
+	id       [8]byte  // identifier of the station address
+	secret   [16]byte // for RandomOpaque; zero: not made yet
+	solicits int      // router solicitations still to send
 	at       time.Duration
 	advice   Advice
 }
@@ -101,6 +106,9 @@ type autoAddr struct {
 	at        time.Duration
 	preferred time.Duration
 	valid     time.Duration
+	taken     int  // addresses before it that were somebody else's
+	barren    bool // no temporary addresses beside it: all tried were taken
+	temp
 }
 
 // NewAuto returns an Auto without adapters.
@@ -110,16 +118,18 @@ func NewAuto(do Actions, r *rand.Rand) *Auto {
 
 // Start begins for an adapter that has come up: a link-local address, and, if
 // discover is set, the search for routers.
-func (a *Auto) Start(now time.Duration, adapter int32, mac wire.MAC, discover bool) {
-	l := autoLink{adapter: adapter, id: eui64(mac), at: never}
+func (a *Auto) Start(now time.Duration, adapter int32, name string, mac wire.MAC, discover bool) {
+	l := autoLink{adapter: adapter, name: name, id: eui64(mac), at: never}
 	if discover {
 		l.solicits, l.at = solicitsMax, now+a.delay()
 	}
 	a.links = append(a.links, l)
-	a.add(now, autoAddr{
-		Addr:      Addr{Adapter: adapter, Prefix: l.form(netip.MustParsePrefix("fe80::/64")), Origin: LinkLocal},
-		preferred: never, valid: never,
-	})
+	if ip, ok := a.address(a.link(adapter), netip.MustParsePrefix("fe80::/64"), 0); ok {
+		a.add(now, autoAddr{
+			Addr:      Addr{Adapter: adapter, Prefix: ip, Origin: LinkLocal},
+			preferred: never, valid: never,
+		})
+	}
 	a.rearm()
 }
 
@@ -161,25 +171,14 @@ func (a *Auto) add(now time.Duration, x autoAddr) {
 // (RFC 4862 §5.4.2).
 func (a *Auto) delay() time.Duration { return time.Duration(a.rand.Int64N(int64(delayMax))) }
 
-// eui64 is the modified EUI-64 identifier of an Ethernet address (RFC 4291
-// appendix A).
-func eui64(m wire.MAC) [8]byte {
-	return [8]byte{m[0] ^ 2, m[1], m[2], 0xff, 0xfe, m[3], m[4], m[5]}
-}
-
-// form makes an address of a prefix of 64 bits and the link's identifier.
-func (l *autoLink) form(p netip.Prefix) netip.Prefix {
-	b := p.Masked().Addr().As16()
-	copy(b[8:], l.id[:])
-	return netip.PrefixFrom(netip.AddrFrom16(b), 64)
-}
-
 // Addrs returns the addresses in the order in which they were made, those that
 // were added by hand included.
 func (a *Auto) Addrs() []Addr {
 	all := make([]Addr, len(a.addrs))
 	for i := range a.addrs {
-		all[i] = a.addrs[i].Addr
+		x := a.addrs[i].Addr
+		x.Favored = (x.Origin == Temporary) == (a.do.Privacy(x.Adapter).Temporary > 1)
+		all[i] = x
 	}
 	return all
 }
@@ -205,13 +204,16 @@ func (a *Auto) Advice() map[int32]Advice {
 }
 
 // Taken tells that a message shows somebody else to have or to want an address
-// on an adapter. It reports whether that was being probed, and so is gone.
-func (a *Auto) Taken(adapter int32, ip netip.Addr) bool {
+// on an adapter. It reports whether that was being probed, and so is gone;
+// another may be tried in its place.
+func (a *Auto) Taken(now time.Duration, adapter int32, ip netip.Addr) bool {
 	for i, x := range a.addrs {
 		if x.Adapter == adapter && x.Prefix.Addr() == ip && x.Optimistic {
 			a.addrs = slices.Delete(a.addrs, i, i+1)
 			a.do.Duplicate(x.Addr)
+			a.replace(now, x)
 			a.do.Changed()
+			a.rearm()
 			return true
 		}
 	}
@@ -308,20 +310,22 @@ func (a *Auto) prefix(now time.Duration, l *autoLink, p wire.NDPPrefix) {
 	if !p.Autonomous || prefix.Bits() != 64 || preferred > valid {
 		return
 	}
-	ip := l.form(prefix)
-	for i := range a.addrs {
-		if x := &a.addrs[i]; x.Adapter == l.adapter && x.Origin == Autoconf && x.Prefix == ip {
-			x.renew(now, valid, preferred)
-			return
-		}
-	}
 	mine := func(x autoAddr) bool { return x.Adapter == l.adapter && x.Origin == Autoconf }
-	if valid > 0 && count(a.addrs, mine) < addrsMax {
-		a.add(now, autoAddr{
-			Addr:      Addr{Adapter: l.adapter, Prefix: ip, Origin: Autoconf, Deprecated: preferred == 0},
-			preferred: after(now, preferred), valid: after(now, valid),
-		})
+	if i := slices.IndexFunc(a.addrs, func(x autoAddr) bool { return mine(x) && x.Prefix.Masked() == prefix }); i >= 0 {
+		a.addrs[i].renew(now, valid, preferred)
+		a.renewTemporary(now, l, a.addrs[i], valid, preferred)
+		return
 	}
+	ip, ok := a.address(l, prefix, 0)
+	if !ok || valid == 0 || count(a.addrs, mine) >= addrsMax {
+		return
+	}
+	x := autoAddr{
+		Addr:      Addr{Adapter: l.adapter, Prefix: ip, Origin: Autoconf, Deprecated: preferred == 0},
+		preferred: after(now, preferred), valid: after(now, valid),
+	}
+	a.add(now, x)
+	a.temporary(now, l, x, 0)
 }
 
 // renew takes new lifetimes. An unauthenticated message cannot take an address
@@ -362,7 +366,7 @@ func (a *Auto) rearm() {
 	}
 	for i := range a.addrs {
 		x := &a.addrs[i]
-		a.next = min(a.next, x.at, x.valid)
+		a.next = min(a.next, x.at, x.valid, x.successorAt())
 		if !x.Deprecated {
 			a.next = min(a.next, x.preferred)
 		}
@@ -402,6 +406,7 @@ func (a *Auto) Timeout(now time.Duration) {
 			x.Deprecated, changed = true, true
 		}
 	}
+	changed = a.succeed(now) || changed
 	n := len(a.addrs) + len(a.routers) + len(a.prefixes) + len(a.routes)
 	a.addrs = slices.DeleteFunc(a.addrs, func(x autoAddr) bool { return x.valid <= now })
 	a.routers = slices.DeleteFunc(a.routers, func(r Router) bool { return r.until <= now })

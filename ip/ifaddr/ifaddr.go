@@ -1,4 +1,5 @@
-// Package ifaddr holds the addresses that a host has on its adapters.
+// Package ifaddr holds the addresses that a host has on its adapters, and makes
+// those of IPv6 that nobody gives.
 //
 // # Theory of operation
 //
@@ -7,6 +8,21 @@
 // of one of our networks ([Set.Broadcast]), and which address shall a packet
 // have as its source ([Set.Source]). Hosts have few addresses, so a set is a
 // slice searched in order; beyond a handful a map answers Local.
+//
+// An [Auto] makes addresses of what routers say: for the link, for each prefix
+// one that stays, and if they are wanted temporary ones beside it. How their
+// lower halves are made is a [Privacy]: of the station address (EUI-64), or so
+// that nobody can follow a host from network to network. Each address is probed
+// and, where it was free to choose, another is tried if it is taken.
+//
+// # Limits and omissions
+//
+// Source choice has no labels (RFC 6724 §5 rule 6), and no sockets that ask for
+// a temporary or a public address (RFC 5014). Identifiers have 64 bits.
+//
+// # Documents
+//
+// RFC 4191, 4291, 4429, 4861, 4862, 5453, 6724, 7217, 7527, 8106, 8981.
 package ifaddr
 
 import (
@@ -22,6 +38,7 @@ type Addr struct {
 	Origin     Origin
 	Optimistic bool // in use, but not yet known to be nobody else's (RFC 4429)
 	Deprecated bool // not for new flows (RFC 4862 §5.5.4)
+	Favored    bool // chosen before others that are as good, for its privacy or its permanence (RFC 6724 §5 rule 7)
 }
 
 // Origin says where an address is from.
@@ -29,8 +46,9 @@ type Origin uint8
 
 const (
 	Manual    Origin = iota // somebody gave it
-	LinkLocal               // made of the adapter's station address (RFC 4862 §5.3)
+	LinkLocal               // made for the link (RFC 4862 §5.3)
 	Autoconf                // made of a router's prefix (RFC 4862 §5.5)
+	Temporary               // made of one by chance, for some time (RFC 8981)
 )
 
 // A Set is an immutable list of addresses. The zero value is empty.
@@ -110,9 +128,9 @@ func lastAddr(p netip.Prefix) netip.Addr {
 // next is the next hop. Of the addresses of dst's family it is dst itself if
 // that is ours, else, in this order of weight: one whose scope fits; one that is
 // not deprecated; one that is not optimistic; one on the adapter (others serve
-// too: the weak host model of RFC 1122 §3.3.4.3); one in the network of next;
-// the one in the smallest network that has dst; the first (RFC 6724 §5, rules 1,
-// 2, 3, 5 and 8; RFC 4429 §3.1). Link-local addresses serve on their own
+// too: the weak host model of RFC 1122 §3.3.4.3); one in the network of next; one
+// that is favored; the one in the smallest network that has dst; the first (RFC
+// 6724 §5, rules 1, 2, 3, 5, 7 and 8; RFC 4429 §3.1). Link-local addresses serve on their own
 // adapter only, and not for destinations beyond the link.
 func (s *Set) Source(adapter int32, dst, next netip.Addr) (src netip.Addr, ok bool) {
 	local := dst.IsLinkLocalUnicast() || dst.IsLinkLocalMulticast()
@@ -130,19 +148,22 @@ func (s *Set) Source(adapter int32, dst, next netip.Addr) (src netip.Addr, ok bo
 		}
 		r := 0
 		if ip.IsLinkLocalUnicast() == local {
-			r += 1 << 12
+			r += 1 << 13
 		}
 		if !a.Deprecated {
-			r += 1 << 11
+			r += 1 << 12
 		}
 		if !a.Optimistic {
-			r += 1 << 10
+			r += 1 << 11
 		}
 		if a.Adapter == adapter {
-			r += 1 << 9
+			r += 1 << 10
 			if a.Prefix.Contains(next) {
-				r += 1 << 8
+				r += 1 << 9
 			}
+		}
+		if a.Favored {
+			r += 1 << 8
 		}
 		if a.Prefix.Contains(dst) {
 			r += a.Prefix.Bits()

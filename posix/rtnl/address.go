@@ -20,6 +20,7 @@ const (
 
 // Flags of addresses.
 const (
+	addrTemporary  = 0x01
 	addrOptimistic = 0x04
 	addrDeprecated = 0x20
 	addrPermanent  = 0x80
@@ -50,7 +51,11 @@ func scopeOf(a netip.Addr) uint8 {
 func (r *request) newAddrMessage(x ifaddr.Addr) message {
 	ip := x.Prefix.Addr().WithZone("")
 	var f uint32
-	if x.Origin != ifaddr.Autoconf {
+	switch x.Origin {
+	case ifaddr.Temporary:
+		f |= addrTemporary
+	case ifaddr.Autoconf:
+	default:
 		f |= addrPermanent
 	}
 	if x.Optimistic {
