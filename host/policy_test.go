@@ -132,6 +132,7 @@ func TestRouteMTU(t *testing.T) {
 			_, err := c.(*host.UDPConn).WriteToUDPAddrPort(make([]byte, size), netip.AddrPortFrom(elsewhere4, 9))
 			must(t, err)
 		}
+		r.settle()
 		frames := slices.DeleteFunc(r.take(), func(f []byte) bool { return wire.Ethernet(f).Type() != wire.EtherTypeIPv4 })
 		if len(frames) != 3 {
 			t.Fatalf("%d frames, want one and a datagram in two", len(frames))
