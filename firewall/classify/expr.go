@@ -47,6 +47,7 @@ const (
 // written fills the last register of a value with zeros, as nf_tables does, so
 // that values one behind the other make the key of a concatenation.
 func (w *Walker) written(r Reg, n int) status {
+	w.whole = w.whole[:0]
 	for i := int(r)*regBytes + n; i%regBytes != 0; i++ {
 		w.regs[i] = 0
 	}
@@ -299,10 +300,17 @@ type Bitwise struct {
 
 func (e Bitwise) exec(w *Walker) status {
 	src, dst := w.regs[e.Src*regBytes:][:len(e.Mask)], w.regs[e.Dst*regBytes:][:len(e.Mask)]
+	if w.dry {
+		w.whole = append(w.whole[:0], src...)
+		w.wholeAt = e.Dst
+	}
 	for i := range dst {
 		dst[i] = src[i]&e.Mask[i] ^ e.Xor[i]
 	}
-	return w.written(e.Dst, len(dst))
+	for i := int(e.Dst)*regBytes + len(dst); i%regBytes != 0; i++ {
+		w.regs[i] = 0
+	}
+	return next
 }
 
 func (e Bitwise) String() string {
@@ -559,7 +567,8 @@ func (e *Limit) String() string {
 	return fmt.Sprintf("limit rate %s%d/%v burst %d", map[bool]string{true: "over "}[e.Over], e.Rate, e.Unit, e.Burst)
 }
 
-// A Quota fails once so many bytes have passed it.
+// A Quota fails once more bytes have passed it (as in Linux 6.18; older kernels
+// fail with the packet that makes it as many).
 type Quota struct {
 	Bytes uint64
 	Over  bool // fail until then instead
@@ -574,7 +583,7 @@ func (e *Quota) exec(w *Walker) status {
 	if w.dry {
 		return next
 	}
-	if over := e.used.Add(uint64(w.in.len())) >= e.Bytes; over != e.Over {
+	if over := e.used.Add(uint64(w.in.len())) > e.Bytes; over != e.Over {
 		return fail
 	}
 	return next

@@ -27,8 +27,12 @@ type Walker struct {
 	variant bool // something was looked at that may differ in the flow's next packet
 	changed bool // a statement may have changed the packet
 	dry     bool // look, and do nothing
-	failed  int  // where the register is that did not match, and how long; for explaining
+	// For explaining: where the register is that did not match, and how long;
+	// and, if its value was computed with a mask, what it was before.
+	failed  int
 	length  int
+	whole   []byte
+	wholeAt Reg
 
 	credits  [16]*Counter
 	ncredits int
@@ -54,8 +58,8 @@ type Step struct {
 	Chain *Chain
 	Rule  *Rule
 	// Failed is the expression at which the rule ended without a match, At its
-	// place in the rule, and Value what stood in the register that it compares.
-	// Nil: all matched.
+	// place in the rule, and Value what stood in the register that it compares,
+	// without a mask. Nil: all matched.
 	Failed Expr
 	At     int
 	Value  []byte
@@ -138,7 +142,11 @@ func (w *Walker) evaluate(ct *content, told func(Step)) Code {
 		}
 	}
 	if told != nil {
-		told(Step{ct.chain, w.rule, failed, at, bytes.Clone(w.regs[w.failed:][:w.length])})
+		value := w.regs[w.failed:][:w.length]
+		if len(w.whole) == w.length && int(w.wholeAt)*regBytes == w.failed {
+			value = w.whole
+		}
+		told(Step{ct.chain, w.rule, failed, at, bytes.Clone(value)})
 	}
 	return code
 }
