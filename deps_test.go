@@ -57,7 +57,7 @@ firewall/hook:    link packet wire
 firewall/classify: packet wire
 firewall/conntrack: firewall/classify firewall/hook packet wire
 firewall/nat:     firewall/classify firewall/conntrack firewall/hook packet wire
-firewall/nft:     firewall/classify firewall/conntrack firewall/hook firewall/nat link packet wire
+firewall/nft:     firewall/classify firewall/conntrack firewall/hook firewall/nat ip/ifaddr ip/route link packet wire
 firewall/nft/fwtest: firewall/nft packet
 capture:          clock link packet wire
 capture/jit:      capture/bpf golang.org/x/sys

@@ -318,8 +318,8 @@ func (ln *lane) judge(at hook.Point, js hook.Judges[hook.PacketJudge], in, out *
 	case hook.Stolen:
 		ln.drops[packet.ReasonStolen]++
 	default:
-		if r := ln.judging.Refusal; r != nil {
-			ln.tellRefusal(in, p, *r)
+		if r := ln.judging.Refusal; r.Reset || r.Unreachable {
+			ln.tellRefusal(in, p, r)
 		}
 		ln.drop(p, packet.ReasonRule)
 	}

@@ -1,7 +1,9 @@
 package lab
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,6 +13,8 @@ import (
 	"github.com/towpath/towpath/firewall/nat"
 	"github.com/towpath/towpath/firewall/nft"
 	"github.com/towpath/towpath/host"
+	"github.com/towpath/towpath/link"
+	"github.com/towpath/towpath/packet"
 )
 
 // A Firewall is the rules of a host, in nftables' language.
@@ -125,3 +129,39 @@ func (n *Net) countFirewall(node *Node) *FirewallSummary {
 	}
 	return s
 }
+
+// Explain tells what a packet meets on its way through a host: its rules, and
+// its routes. Nothing is started. A node without a firewall has no rules.
+func (n *Node) Explain(x *nft.Probe) (*nft.Explanation, error) {
+	if n.Kind == Machine {
+		return nil, fmt.Errorf("%s is a machine, whose rules and routes are its kernel's", n.Name)
+	}
+	rules := new(nft.Ruleset)
+	if n.Firewall != nil {
+		var err error
+		if rules, err = n.Firewall.Rules(); err != nil {
+			return nil, err
+		}
+	}
+	h := host.New(host.Config{Name: n.Name, Settings: host.Settings{NoAutoconf: true, NoAcceptRA: true, DADTransmits: -1}})
+	defer h.Close(context.Background())
+	for _, i := range n.Interfaces {
+		if _, err := h.AddAdapter(i.Name, unplugged{i.Link.MTU}); err != nil {
+			return nil, err
+		}
+	}
+	if err := n.configure(h); err != nil {
+		return nil, err
+	}
+	return nft.Explain(rules, x, &nft.Host{Adapters: h.Adapters(), Addresses: h.Addresses(), Routes: h.Routes(), Forward: n.Forward})
+}
+
+// unplugged is a driver of a device to which nothing is joined.
+type unplugged struct{ mtu int }
+
+func (u unplugged) Capabilities() link.Capabilities {
+	return link.Capabilities{Medium: link.MediumIP, MTU: u.mtu}
+}
+func (unplugged) Start(*link.Adapter) error         { return nil }
+func (unplugged) Send(l *packet.List, _ *link.Work) { l.Free() }
+func (unplugged) Close() error                      { return nil }

@@ -376,14 +376,28 @@ func (n *Net) configure(node *Node) error {
 	if h == nil {
 		return nil
 	}
-	for _, i := range node.Interfaces {
+	if err := node.configure(h); err != nil {
+		return err
+	}
+	names := n.spec.names(node)
+	for _, name := range sortedKeys(names) {
+		if err := h.AddName(name, names[name]...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// configure gives a host the node's addresses and routes.
+func (n *Node) configure(h *host.Host) error {
+	for _, i := range n.Interfaces {
 		for _, a := range i.Addresses {
 			if err := h.AddAddress(i.Name, a.Prefix); err != nil {
 				return err
 			}
 		}
 	}
-	for _, r := range node.Routes {
+	for _, r := range n.Routes {
 		if err := h.AddRoute(route.Route{Dst: r.To, Via: r.Via}); err != nil {
 			return err
 		}

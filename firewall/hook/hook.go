@@ -138,9 +138,8 @@ type Context struct {
 	// Rule is set by a judge that drops: the rule that says so. It is turned
 	// into text only for packets that are being watched.
 	Rule fmt.Stringer
-	// Refusal is set by a judge that drops: how the sender is told; nil for
-	// silence.
-	Refusal *Refusal
+	// Refusal is set by a judge that drops: how the sender is told.
+	Refusal Refusal
 	// QueueNumber and QueueBypass are set by a judge that says Queue: for whom
 	// the packet waits, and whether it goes on to the next judge, instead of
 	// being dropped, if nobody takes it.
@@ -246,9 +245,11 @@ type SocketJudge interface {
 }
 
 // A Refusal tells the sender of a dropped packet of it: with a TCP reset, or
-// with an ICMP message that the destination is unreachable.
+// with an ICMP message that the destination is unreachable. The zero value does
+// not tell.
 type Refusal struct {
 	Reset        bool
+	Unreachable  bool
 	Code4, Code6 uint8 // of ICMP's and ICMPv6's message
 }
 

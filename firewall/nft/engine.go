@@ -181,7 +181,7 @@ func (e *Engine) ask(f *inForce, b *entrance, w *walker, c *hook.Context) hook.V
 	cause.dropped.Add(1)
 	c.Rule = cause
 	if r.Reject != nil {
-		c.Refusal = &hook.Refusal{Reset: r.Reject.Reset, Code4: r.Reject.Code, Code6: r.Reject.Code6}
+		c.Refusal = hook.Refusal{Reset: r.Reject.Reset, Unreachable: !r.Reject.Reset, Code4: r.Reject.Code, Code6: r.Reject.Code6}
 	}
 	return hook.Drop
 }

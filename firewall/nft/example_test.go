@@ -31,7 +31,7 @@ table ip gateway {
 		fmt.Println(err)
 		return
 	}
-	e, err := nft.Explain(rules, p)
+	e, err := nft.Explain(rules, p, nil)
 	if err != nil {
 		fmt.Println(err)
 		return

@@ -19,10 +19,12 @@ type Explanation struct {
 	Reason  string    `json:"reason,omitempty"`
 }
 
-// A HookExplained is what the chains at one hook say, and what they change.
+// A HookExplained is what the chains at one hook say, and what they change; or,
+// with the name route, where the packet goes.
 type HookExplained struct {
 	Hook    string           `json:"hook"`
-	Chains  []ChainExplained `json:"chains"`
+	Route   string           `json:"route,omitempty"`
+	Chains  []ChainExplained `json:"chains,omitempty"`
 	Changes []Change         `json:"changes,omitempty"`
 }
 
@@ -84,13 +86,33 @@ func (c *Cause) Decision() *Decision {
 // and rule by rule: it walks through the engine that hosts have, which is given
 // the rules, with tables of flows that are empty before. The packet is changed
 // as the rules say. Nothing is counted; limits and quotas are taken to match.
-func Explain(rs *Ruleset, x *Probe) (*Explanation, error) {
-	t, err := newTrial(rs, x)
+//
+// Where it goes is what h knows; without h, what the packet's text says, and
+// masquerading and redirecting have no addresses to translate to.
+func Explain(rs *Ruleset, x *Probe, h *Host) (*Explanation, error) {
+	t, err := newTrial(rs, x, h)
 	if err != nil {
 		return nil, err
 	}
 	e := &Explanation{Packet: x.String(), Verdict: "accept"}
-	for _, at := range paths[x.Path] {
+	if !t.walk(e, t.before()) {
+		return e, nil
+	}
+	after, how, ok := t.route()
+	if how != "" {
+		e.Hooks = append(e.Hooks, HookExplained{Hook: "route", Route: how})
+	}
+	if !ok {
+		e.Verdict, e.Reason = "drop", how
+		return e, nil
+	}
+	t.walk(e, after)
+	return e, nil
+}
+
+// walk has the packet pass some points, and reports whether it goes on.
+func (t *trial) walk(e *Explanation, points []hook.Point) bool {
+	for _, at := range points {
 		h := HookExplained{Hook: at.String()}
 		t.said = &h.Chains
 		var v hook.Verdict
@@ -107,9 +129,9 @@ func Explain(rs *Ruleset, x *Probe) (*Explanation, error) {
 		if c, ok := t.context.Rule.(*Cause); ok {
 			e.By = c.Decision()
 		}
-		break
+		return false
 	}
-	return e, nil
+	return true
 }
 
 // explain is what a walk through a chain looked like.
@@ -185,6 +207,9 @@ func (e *Explanation) Print(w io.Writer) error {
 	fmt.Fprintln(&b, e.Packet)
 	for _, h := range e.Hooks {
 		fmt.Fprintln(&b, h.Hook)
+		if h.Route != "" {
+			fmt.Fprintf(&b, "  %s\n", h.Route)
+		}
 		for _, c := range h.Chains {
 			fmt.Fprintf(&b, "  table %s %s chain %s, %s, priority %d\n", c.Family, c.Table, c.Chain, c.Type, c.Priority)
 			for _, r := range c.Rules {

@@ -33,7 +33,7 @@ func fibLoad(e *Fib, dst classify.Reg) classify.Expr {
 		if slices.Contains(e.Flags, "saddr") {
 			a = in.Packet.Src
 		}
-		out := route(in, a)
+		out := wayTo(in, a)
 		if e.Result == "type" {
 			binary.BigEndian.PutUint32(b, addrType(a, out))
 			return true
@@ -46,7 +46,8 @@ func fibLoad(e *Fib, dst classify.Reg) classify.Expr {
 	}}
 }
 
-func route(in *classify.Input, a netip.Addr) *link.Adapter {
+// wayTo is the adapter by which packets go to an address; nil if none does.
+func wayTo(in *classify.Input, a netip.Addr) *link.Adapter {
 	h := env(in)
 	if h == nil || !a.IsValid() {
 		return nil

@@ -16,7 +16,9 @@ import (
 type Probe struct {
 	Packet  *packet.Packet
 	In, Out string // adapters
-	Path    string // input, forward or output
+	// Path is input, forward or output; empty: what follows from the adapters,
+	// or from the host's addresses and routes.
+	Path string
 	// State is what connection tracking says of it; 0: what it says of the first
 	// packet of a flow.
 	State classify.CtStateBits
@@ -79,7 +81,6 @@ func ParseProbe(s string) (*Probe, error) {
 	if b.ends[0].Addr().Is4() != b.ends[1].Addr().Is4() {
 		return bad("the addresses are of two families")
 	}
-	path := ""
 	for i := 4; i < len(f); i++ {
 		w := strings.TrimSuffix(f[i], ",")
 		arg := func() string {
@@ -100,7 +101,7 @@ func ParseProbe(s string) (*Probe, error) {
 		case "out":
 			x.Out = arg()
 		case "input", "forward", "output":
-			path = w
+			x.Path = w
 		case "ttl":
 			n, ok = num(8)
 			b.ttl = uint8(n)
@@ -121,16 +122,6 @@ func ParseProbe(s string) (*Probe, error) {
 		}
 	}
 	x.Packet = b.packet()
-	switch {
-	case path != "":
-		x.Path = path
-	case x.In != "" && x.Out == "":
-		x.Path = "input"
-	case x.Out != "" && x.In == "":
-		x.Path = "output"
-	default:
-		x.Path = "forward"
-	}
 	return x, nil
 }
 

@@ -8,34 +8,70 @@ import (
 	"github.com/towpath/towpath/firewall/conntrack"
 	"github.com/towpath/towpath/firewall/hook"
 	"github.com/towpath/towpath/firewall/nat"
+	"github.com/towpath/towpath/ip/ifaddr"
+	"github.com/towpath/towpath/ip/route"
 	"github.com/towpath/towpath/link"
 	"github.com/towpath/towpath/packet"
 	"github.com/towpath/towpath/wire"
 )
 
+// A Host is what is known of the host that a packet walks through.
+type Host struct {
+	Adapters  []*link.Adapter
+	Addresses *ifaddr.Set
+	Routes    *route.Table
+	Forward   bool // it is a router
+}
+
+// local reports whether an address is the host's own.
+func (h *Host) local(a netip.Addr) bool {
+	_, ours := h.Addresses.Local(a)
+	return ours || a.IsLoopback()
+}
+
+// way is the adapter and the next hop to an address of others.
+func (h *Host) way(a netip.Addr) (out *link.Adapter, next netip.Addr, ok bool) {
+	r, ok := h.Routes.Lookup(a)
+	if !ok || r.Kind != route.Unicast {
+		return nil, a, false
+	}
+	if next = a; r.Via.IsValid() {
+		next = r.Via
+	}
+	for _, out := range h.Adapters {
+		if out.Index() == r.Adapter {
+			return out, next, true
+		}
+	}
+	return nil, a, false
+}
+
+// adapter finds an adapter by name.
+func (h *Host) adapter(name string) (*link.Adapter, error) {
+	for _, a := range h.Adapters {
+		if a.Name() == name {
+			return a, nil
+		}
+	}
+	return nil, fmt.Errorf("the host has no adapter %q", name)
+}
+
 // A trial is a host that has nothing but an engine, for one packet.
 type trial struct {
-	x       *Probe
-	judges  [hook.PointCount]hook.Judges[hook.PacketJudge]
-	in, out *link.Adapter
-	context hook.Context
-	said    *[]ChainExplained // where the chains of the present hook are put
+	x        *Probe
+	host     *Host // nil: only what x says
+	judges   [hook.PointCount]hook.Judges[hook.PacketJudge]
+	path     string
+	in, out  *link.Adapter
+	loopback *link.Adapter
+	context  hook.Context
+	said     *[]ChainExplained // where the chains of the present hook are put
 }
 
-// paths are the points that packets pass.
-var paths = map[string][]hook.Point{
-	"input":   {hook.Ingress, hook.Prerouting, hook.Input},
-	"forward": {hook.Ingress, hook.Prerouting, hook.Forward, hook.Postrouting, hook.Egress},
-	"output":  {hook.Output, hook.Postrouting, hook.Egress},
-}
-
-func newTrial(rs *Ruleset, x *Probe) (*trial, error) {
-	t := &trial{x: x, in: link.NewAdapter(x.In, 1, nothing{}), out: link.NewAdapter(x.Out, 2, nothing{})}
-	switch x.Path {
-	case "input":
-		t.out = link.NewAdapter("lo", 3, nothing{loopback: true})
-	case "output":
-		t.in = nil
+func newTrial(rs *Ruleset, x *Probe, h *Host) (*trial, error) {
+	t := &trial{x: x, host: h, path: x.Path, loopback: link.NewAdapter("lo", 1, nothing{loopback: true})}
+	if err := t.place(); err != nil {
+		return nil, err
 	}
 	flows := conntrack.NewTable(conntrack.Settings{Max: 16})
 	e, err := NewEngine(Config{Conntrack: flows, NAT: nat.New(flows)}, t.add, t.remove)
@@ -61,6 +97,88 @@ func (t *trial) add(at hook.Point, priority int, j hook.PacketJudge) error {
 func (t *trial) remove(at hook.Point, j hook.PacketJudge) error {
 	t.judges[at] = t.judges[at].Without(j)
 	return nil
+}
+
+// place finds out where the packet begins.
+func (t *trial) place() (err error) {
+	x := t.x
+	if t.host == nil {
+		t.in, t.out = link.NewAdapter(x.In, 2, nothing{}), link.NewAdapter(x.Out, 3, nothing{})
+		switch {
+		case t.path != "":
+		case x.In != "" && x.Out == "":
+			t.path = "input"
+		case x.Out != "" && x.In == "":
+			t.path = "output"
+		default:
+			t.path = "forward"
+		}
+		switch t.path {
+		case "input":
+			t.out = t.loopback
+		case "output":
+			t.in = nil
+		}
+		return nil
+	}
+	p := x.Packet
+	switch {
+	case x.In != "":
+		t.in, err = t.host.adapter(x.In)
+	case t.path == "output" || t.host.local(p.Src):
+		t.path = "output"
+		var ok bool
+		if t.out, _, ok = t.host.way(p.Dst); !ok {
+			t.out = t.loopback
+		}
+	default:
+		var ok bool
+		if t.in, _, ok = t.host.way(p.Src); !ok {
+			err = fmt.Errorf("no route leads to %v, so it is not known by which adapter the packet comes; write in and the adapter", p.Src)
+		}
+	}
+	return err
+}
+
+// before is the points in front of the decision where the packet goes.
+func (t *trial) before() []hook.Point {
+	if t.path == "output" {
+		return []hook.Point{hook.Output}
+	}
+	return []hook.Point{hook.Ingress, hook.Prerouting}
+}
+
+// route decides where the packet goes: the points behind, and in words. It
+// reports false if it goes nowhere.
+func (t *trial) route() (after []hook.Point, how string, ok bool) {
+	input := []hook.Point{hook.Input}
+	leaving := []hook.Point{hook.Postrouting, hook.Egress}
+	forward := append([]hook.Point{hook.Forward}, leaving...)
+	if t.host == nil {
+		return map[string][]hook.Point{"input": input, "output": leaving, "forward": forward}[t.path], "", true
+	}
+	dst := t.x.Packet.Dst
+	switch local := t.host.local(dst); {
+	case local && t.path == "output":
+		t.out = t.loopback
+		return leaving[:1], fmt.Sprintf("%v is this host", dst), true
+	case local:
+		return input, fmt.Sprintf("%v is this host", dst), true
+	case t.path != "output" && !t.host.Forward:
+		return nil, fmt.Sprintf("%v is not this host, which does not forward", dst), false
+	}
+	var next netip.Addr
+	if t.out, next, ok = t.host.way(dst); !ok {
+		return nil, fmt.Sprintf("no route to %v", dst), false
+	}
+	how = fmt.Sprintf("to %v by %s", dst, t.out.Name())
+	if next != dst {
+		how += fmt.Sprintf(", by way of %v", next)
+	}
+	if t.path == "output" {
+		return leaving, how, true
+	}
+	return forward, how, true
 }
 
 // pass has the packet pass a point, with what the walk does in front of it, and
@@ -140,10 +258,14 @@ func (t *trial) Adapter(index int32) *link.Adapter {
 // Socket implements [hook.Env]: there are none.
 func (t *trial) Socket(packet.Tuple) bool { return false }
 
-// Route implements [hook.Env]: the packet's path is given, and its source is
-// where it came from.
+// Route implements [hook.Env]. Without a host the packet's path is given, and
+// its source is where it came from.
 func (t *trial) Route(dst netip.Addr) (out *link.Adapter, next netip.Addr, ok bool) {
 	switch {
+	case t.host != nil && t.host.local(dst):
+		return t.loopback, dst, true
+	case t.host != nil:
+		return t.host.way(dst)
 	case dst == t.x.Packet.Dst:
 		return t.out, dst, true
 	case dst == t.x.Packet.Src && t.in != nil:
@@ -152,10 +274,13 @@ func (t *trial) Route(dst netip.Addr) (out *link.Adapter, next netip.Addr, ok bo
 	return nil, dst, false
 }
 
-// Source implements [hook.Env]. The adapters' addresses are not known, so what
-// would become one of them stays as it is.
-func (t *trial) Source(_ int32, dst netip.Addr) (netip.Addr, bool) {
-	if t.context.Point == hook.Prerouting {
+// Source implements [hook.Env]. Without a host the adapters' addresses are not
+// known, so what would become one of them stays as it is.
+func (t *trial) Source(adapter int32, dst netip.Addr) (netip.Addr, bool) {
+	switch {
+	case t.host != nil:
+		return t.host.Addresses.Source(adapter, dst, dst)
+	case t.context.Point == hook.Prerouting:
 		return t.x.Packet.Dst, true
 	}
 	return t.x.Packet.Src, true

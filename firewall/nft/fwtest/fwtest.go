@@ -55,7 +55,7 @@ func Explain(t testing.TB, rules, pkt string) *nft.Explanation {
 		return nil
 	}
 	defer packet.Free(x.Packet)
-	e, err := nft.Explain(rs, x)
+	e, err := nft.Explain(rs, x, nil)
 	if err != nil {
 		t.Error(err)
 		return nil
