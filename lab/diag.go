@@ -69,6 +69,8 @@ type diagnostics struct {
 	file             string
 	lines            []string
 	errors, warnings Errors
+	// Places that are read several times, and whether there is a mistake.
+	once map[Pos]bool
 }
 
 func newDiagnostics(file string, text []byte) *diagnostics {
@@ -86,6 +88,12 @@ func (d *diagnostics) at(p Pos, format string, args ...any) *Error {
 }
 
 func (d *diagnostics) errorf(p Pos, format string, args ...any) {
+	if said, several := d.once[p]; several {
+		if said {
+			return
+		}
+		d.once[p] = true
+	}
 	d.errors = append(d.errors, d.at(p, format, args...))
 }
 

@@ -49,6 +49,23 @@
 //
 // Every node knows the others' names. On the machines that is /etc/hosts.
 //
+// # Variables and numbers
+//
+// A value may have a name, and nodes and links a number:
+//
+//	vars: {net: 10.7}
+//	nodes:
+//	  hub:  {addresses: {eth0: $net.0.1/16}}
+//	  leaf: {count: 500, addresses: {eth0: "$net.$(n/250+1).$(n%250+1)/16"}}
+//	links:
+//	  - {switch: lan, endpoints: ["hub:eth0", "leaf*:eth0"]}
+//
+// The nodes are leaf1, leaf2 and so on; with $n in the name it stands elsewhere.
+// $n is the number in all that is said of a counted node or link, and $(…) a sum
+// of whole numbers, with + - * / and %. A star stands, among the ends of a switch,
+// for all nodes whose names fit. Dollars that mean nothing here are left to the
+// shell.
+//
 // # Switches
 //
 // A link joins two interfaces. A switch joins any number, each by a link of its
@@ -145,7 +162,7 @@
 // # Theory of operation
 //
 // [Load] reads the whole file before anything is started. YAML is turned into a
-// tree with places (yaml.go), the tree into a [Spec] (read.go, command.go), and
+// tree with places (yaml.go), which is expanded (expand.go), the tree into a [Spec] (read.go, command.go), and
 // the Spec is looked at as a whole (check.go). All mistakes are reported
 // together, each in one line with its place, what is wrong and what to write
 // instead, and the offending line with a caret ([Errors]).

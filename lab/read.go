@@ -30,6 +30,7 @@ func (d *diagnostics) readLab(s *Spec, root *tree) {
 	d.mapping(root, "the file", fields{
 		"name":   func(t *tree) { s.Name, _ = d.word(t, "the lab's name") },
 		"seed":   func(t *tree) { s.Seed = uint64(d.number(t, "a seed", 1, seedMax)) },
+		"vars":   func(*tree) {}, // expanded already
 		"nodes":  func(t *tree) { nodes = t },
 		"links":  func(t *tree) { links = t },
 		"events": func(t *tree) { events = t },

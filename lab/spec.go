@@ -234,7 +234,7 @@ func Parse(file string, text []byte) (*Spec, error) {
 	}
 	s := &Spec{File: file, Dir: dir, byName: map[string]*Node{}, called: map[string]*Node{}}
 	root := d.parseYAML(text)
-	if root != nil && len(d.errors) == 0 {
+	if root != nil && len(d.errors) == 0 && d.expand(root) {
 		d.readLab(s, root)
 		d.check(s)
 		s.setMACs()

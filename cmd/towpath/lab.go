@@ -35,7 +35,7 @@ the links between them. It runs as an ordinary user and leaves nothing behind.
 		Args: known,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(labUpCommand(), labTestCommand(), labCheckCommand())
+	c.AddCommand(labUpCommand(), labTestCommand(), labCheckCommand(), labGraphCommand(), labSchemaCommand())
 	c.AddCommand(labControlCommands()...)
 	return c
 }
@@ -73,6 +73,40 @@ func labCheckCommand() *cobra.Command {
 	}
 	jsonFlag(c, &asJSON)
 	return c
+}
+
+func labGraphCommand() *cobra.Command {
+	var svg bool
+	c := &cobra.Command{
+		Use:   "graph FILE",
+		Short: "Show who is connected with whom, in text or as a drawing",
+		Args:  oneFile,
+		RunE: func(c *cobra.Command, args []string) error {
+			spec, err := load(c, args[0], false)
+			if err != nil {
+				return err
+			}
+			if svg {
+				return spec.SVG(c.OutOrStdout())
+			}
+			spec.Graph(c.OutOrStdout())
+			return nil
+		},
+	}
+	c.Flags().BoolVar(&svg, "svg", false, "print a drawing, as SVG")
+	return c
+}
+
+func labSchemaCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "schema",
+		Short: "Print the JSON Schema of lab files, for editors",
+		Args:  cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			_, err := c.OutOrStdout().Write(lab.Schema())
+			return err
+		},
+	}
 }
 
 func jsonFlag(c *cobra.Command, asJSON *bool) {
