@@ -75,7 +75,7 @@ posix:            capture/bpf clock host link socket tcp wire
 posix/procnet:    host ip/neigh ip/route packet posix tcp wire
 posix/rtnl:       host ip/ifaddr ip/neigh ip/route link posix tcp wire
 posix/sockd:      clock host ip/route link packet posix socket golang.org/x/sys
-run:              host internal/unotify posix posix/procnet posix/rtnl socket golang.org/x/net golang.org/x/sys
+run:              host internal/unotify packet posix posix/procnet posix/rtnl socket golang.org/x/net golang.org/x/sys
 
 service:          host
 service/echo:     host service

@@ -65,13 +65,8 @@ func (k *sock) openDatagram(nonblock bool) (int, error) {
 }
 
 // farGone reports whether the far end is closed.
-func (d *datagram) farGone() bool {
-	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
-	if err != nil {
-		return false
-	}
-	defer unix.Close(fd)
-	return unix.Connect(fd, &unix.SockaddrUnix{Name: d.far}) == unix.ECONNREFUSED
+func (d *datagram) farGone(probe int) bool {
+	return unix.Connect(probe, &unix.SockaddrUnix{Name: d.far}) == unix.ECONNREFUSED
 }
 
 // close closes the senders.
@@ -307,7 +302,7 @@ func (k *sock) connectDatagram(a posix.Addr, far int) syscall.Errno {
 		return errnoOf(err)
 	}
 	d.conn, d.resolver, d.peer = s, resolver, a
-	k.srv.work.Go(func() { k.dgramOut(s) })
+	k.srv.spawn(func() { k.dgramOut(s) })
 	return 0
 }
 
@@ -370,7 +365,7 @@ func (k *sock) transmit(b []byte, flags int, to posix.Addr, ctl []posix.Cmsg) (i
 	d.mu.Unlock()
 	if dest.Port() == dnsPort && k.typ == posix.SOCK_DGRAM && k.sock.Protocol() == protoUDP {
 		if answer := resolve(k.srv.host, b, resolver); answer != nil {
-			k.srv.work.Go(func() { k.push(&host.PacketInfo{Peer: dest.AddrPort}, answer) })
+			k.srv.spawn(func() { k.push(&host.PacketInfo{Peer: dest.AddrPort}, answer) })
 			return len(b), 0
 		}
 	}

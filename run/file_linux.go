@@ -131,7 +131,7 @@ func (c *call) openSetting(path string, flags uint64) {
 	c.mu.Lock()
 	c.settings = append(c.settings, s)
 	c.mu.Unlock()
-	c.work.Go(func() { c.serveSetting(s) })
+	c.spawn(func() { c.serveSetting(s) })
 	if err := c.l.ReturnFD(c.ID, p[1], flags&unix.O_CLOEXEC != 0); err != nil {
 		c.fail(errnoOf(err))
 	}

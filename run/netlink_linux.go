@@ -83,8 +83,8 @@ func (c *call) openNetlink(typ, proto int) {
 	c.mu.Lock()
 	c.netlinks[cookie] = n
 	c.mu.Unlock()
-	c.work.Go(func() { n.requests(cookie) })
-	c.work.Go(n.deliver)
+	c.spawn(func() { n.requests(cookie) })
+	c.spawn(n.deliver)
 	if err := c.l.ReturnFD(c.ID, fds[1], typ&posix.SOCK_CLOEXEC != 0); err != nil {
 		c.fail(errnoOf(err)) // requests sees that nobody has the far end
 	}

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -33,6 +34,9 @@ type server struct {
 	l     *unotify.Listener
 	id    string         // in the names of its datagram senders
 	work  sync.WaitGroup // pumps and calls that wait
+	todo  chan func()    // for goroutines that have nothing to do
+	idle  atomic.Int32   // of them
+	probe int            // a unix datagram socket that asks who is there
 	warn  func(text string)
 	hides sync.Once     // of the warning about processes that hide
 	over  chan struct{} // closed when the tree has ended
@@ -52,21 +56,55 @@ func newServer(h *host.Host, l *unotify.Listener, warn func(string)) *server {
 	if warn == nil {
 		warn = func(string) {}
 	}
-	return &server{
+	s := &server{
 		host: h, warn: warn, p: posix.New(h), l: l, id: rand.Text()[:10],
-		over: make(chan struct{}), quit: make(chan struct{}),
+		todo: make(chan func()), over: make(chan struct{}), quit: make(chan struct{}),
 		socks: make(map[uint64]*sock), netlinks: make(map[uint64]*netlink), open: make(map[*sock]bool), lastFD: 2,
 	}
+	s.probe, _ = unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	return s
 }
 
 // serve answers calls until the tree has ended.
 func (s *server) serve() {
-	s.work.Go(s.sweep)
+	s.spawn(s.sweep)
 	var n unotify.Notification
 	for s.l.Recv(&n) == nil {
 		(&call{server: s, Notification: n}).answer()
 	}
 	close(s.over)
+}
+
+// idleMax bounds the goroutines that wait for something to do.
+const idleMax = 32
+
+// spawn runs f on a goroutine: one that has nothing to do, if there is, for its
+// stack has grown already.
+func (s *server) spawn(f func()) {
+	s.work.Add(1)
+	select {
+	case s.todo <- f:
+	default:
+		go s.work1(f)
+	}
+}
+
+// work1 runs f, and then what else there is.
+func (s *server) work1(f func()) {
+	for {
+		f()
+		s.work.Done()
+		if s.idle.Add(1) > idleMax {
+			s.idle.Add(-1)
+			return
+		}
+		select {
+		case f = <-s.todo:
+			s.idle.Add(-1)
+		case <-s.over:
+			return
+		}
+	}
 }
 
 // end waits until what the programs have written is the host's, and gives all
@@ -95,6 +133,9 @@ func (s *server) end() {
 		}
 	}
 	s.p.CloseAll()
+	if s.probe >= 0 {
+		unix.Close(s.probe)
+	}
 }
 
 func (s *server) all() []*sock {
@@ -473,7 +514,7 @@ func (c *call) setsockopt(k *sock) {
 }
 
 // wait runs f, which may wait, on a goroutine of its own.
-func (c *call) wait(f func()) { c.work.Go(f) }
+func (c *call) wait(f func()) { c.spawn(f) }
 
 // timeout is how long a call on the far end may wait; negative: for ever.
 func timeout(far, option int) time.Duration {

@@ -3,6 +3,7 @@
 package run
 
 import (
+	"errors"
 	"os"
 	"sync"
 	"syscall"
@@ -83,9 +84,9 @@ func (s *server) newSock(id, domain, typ int) (*sock, int, error) {
 	}
 	if !k.isStream() {
 		s.setOpen(k)
-		s.work.Go(k.dgramIn)
+		s.spawn(k.dgramIn)
 	} else {
-		s.work.Go(k.streamOut)
+		s.spawn(k.streamOut)
 	}
 	return k, far, nil
 }
@@ -162,7 +163,7 @@ func (k *sock) closed() bool {
 	case st == stateOver:
 		return false
 	case !k.isStream():
-		return k.datagram.farGone()
+		return k.datagram.farGone(k.srv.probe)
 	case near == nil || st == stateUp: // the pump has to send what is left
 		return false
 	}
@@ -234,7 +235,7 @@ func newPair(nonblock bool) (*near, int, error) {
 		return nil, -1, err
 	}
 	if !nonblock {
-		unix.SetNonblock(fds[1], false)
+		unix.FcntlInt(uintptr(fds[1]), unix.F_SETFL, unix.O_RDWR)
 	}
 	n, err := newNear(fds[0])
 	if err != nil {
@@ -252,6 +253,34 @@ func newNear(fd int) (*near, error) {
 		return nil, err
 	}
 	return &near{f, raw}, nil
+}
+
+// send sends all of it, and waits until there is room.
+func (n *near) send(parts [][]byte) error {
+	var failed error
+	err := n.raw.Write(func(fd uintptr) bool {
+		for len(parts) > 0 {
+			m, err := unix.SendmsgBuffers(int(fd), parts[:min(len(parts), iovMax)], nil, nil, unix.MSG_NOSIGNAL)
+			switch {
+			case err == unix.EINTR:
+				continue
+			case err == unix.EAGAIN:
+				return false
+			case err != nil:
+				failed = err
+				return true
+			}
+			for m > 0 {
+				part := min(m, len(parts[0]))
+				if parts[0] = parts[0][part:]; len(parts[0]) == 0 {
+					parts = parts[1:]
+				}
+				m -= part
+			}
+		}
+		return true
+	})
+	return errors.Join(err, failed)
 }
 
 // past is a deadline that has passed.

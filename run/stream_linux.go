@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/towpath/towpath/host"
+	"github.com/towpath/towpath/packet"
 	"github.com/towpath/towpath/posix"
 	"github.com/towpath/towpath/socket"
 )
@@ -108,7 +109,7 @@ func (k *sock) connectLocked(a posix.Addr, far int, wait bool) bool {
 	}
 	k.state, k.done, k.untold = stateConnecting, make(chan struct{}), !wait
 	if !k.outcomeLocked(a.AddrPort) { // on a loopback it is made already
-		k.srv.work.Go(func() { k.connecting(a.AddrPort) })
+		k.srv.spawn(func() { k.connecting(a.AddrPort) })
 	}
 	return true
 }
@@ -198,7 +199,7 @@ func (c *call) mend(k *sock) error {
 	k.mu.Lock()
 	k.near, k.state = n, stateNew
 	k.mu.Unlock()
-	c.work.Go(k.streamOut)
+	c.spawn(k.streamOut)
 	return nil
 }
 
@@ -303,7 +304,7 @@ func (c *call) listen(k *sock, far int) {
 	k.mu.Unlock()
 	if first {
 		c.setOpen(k)
-		c.work.Go(k.arrivals)
+		c.spawn(k.arrivals)
 	}
 	c.fail(e)
 }
@@ -508,18 +509,17 @@ func (k *sock) streamOut() {
 		}
 		n.SetReadDeadline(time.Time{})
 	}
-	k.srv.work.Go(func() { k.streamIn(n) })
+	k.srv.spawn(func() { k.streamIn(n) })
 	w := socket.Watch{C: make(chan struct{}, 1)}
 	k.sock.Watch(&w)
 	defer k.sock.Unwatch(&w)
 	for shut := false; ; {
-		b, got, err := k.readNear(n, shut)
+		c, got, err := k.readNear(n, shut)
 		switch {
 		case got > 0:
-			if !k.send(b[:got], &w) {
+			if !k.send(c, got, &w) {
 				shut = true // it goes nowhere
 			}
-			chunks.Put(b)
 			continue
 		case err == unix.ECONNRESET: // closed with bytes unread
 			k.end(true)
@@ -546,7 +546,7 @@ func isTimeout(err error) bool {
 // readNear reads what the program has written into a chunk, which is the
 // caller's; 0 is the end. With shut the end is known, and the close is waited
 // for. Nobody who waits has a chunk.
-func (k *sock) readNear(n *near, shut bool) (b *[chunkSize]byte, got int, err error) {
+func (k *sock) readNear(n *near, shut bool) (c *packet.Chunk, got int, err error) {
 	e := n.raw.Read(func(fd uintptr) bool {
 		k.mu.Lock() // a reset leaves bytes unread
 		defer k.mu.Unlock()
@@ -554,17 +554,17 @@ func (k *sock) readNear(n *near, shut bool) (b *[chunkSize]byte, got int, err er
 			err = syscall.EBADF
 			return true
 		}
-		b = chunks.Get().(*[chunkSize]byte)
+		c = packet.GetChunk(packet.LargeChunk)
 		for {
-			if got, err = unix.Read(int(fd), b[:]); err != unix.EINTR {
+			if got, err = unix.Read(int(fd), c.Bytes()); err != unix.EINTR {
 				break
 			}
 		}
 		if got > 0 {
 			return true
 		}
-		chunks.Put(b)
-		b = nil
+		c.Release()
+		c = nil
 		if shut && err == nil {
 			return polled(fd)&unix.POLLHUP != 0
 		}
@@ -573,31 +573,39 @@ func (k *sock) readNear(n *near, shut bool) (b *[chunkSize]byte, got int, err er
 	if e != nil {
 		return nil, 0, e
 	}
-	return b, max(got, 0), err
+	return c, max(got, 0), err
 }
 
-// send moves bytes into the host and reports whether it took them.
-func (k *sock) send(b []byte, w *socket.Watch) bool {
-	for len(b) > 0 {
-		n, e := k.sock.Send(b, 0, netip.AddrPort{}, nil)
-		b = b[n:]
-		switch e {
-		case 0:
-		case syscall.EAGAIN:
+// send moves a chunk's bytes into the host and reports whether it took them.
+func (k *sock) send(c *packet.Chunk, size int, w *socket.Watch) bool {
+	f := packet.Frag{Chunk: c, Len: uint32(size)}
+	for {
+		n, kept, e := k.sock.SendFrag(f)
+		if kept {
+			return true
+		}
+		f.Off, f.Len = f.Off+uint32(n), f.Len-uint32(n)
+		switch {
+		case e == 0 && f.Len > 0:
+			continue
+		case e == syscall.EAGAIN:
 			select {
 			case <-w.C:
+				continue
 			case <-k.srv.quit:
-				return false
 			}
-		case syscall.EPIPE, syscall.EBADF:
-			return false
-		default:
+		case e != 0 && e != syscall.EPIPE && e != syscall.EBADF:
 			k.reset(e)
-			return false
 		}
+		c.Release()
+		return e == 0
 	}
-	return true
 }
+
+// smallSize is how much of what arrives is copied rather than lent.
+const smallSize = 1 << 10
+
+var smalls = sync.Pool{New: func() any { return new([smallSize]byte) }}
 
 // streamIn moves what arrives to the program.
 func (k *sock) streamIn(n *near) {
@@ -605,12 +613,14 @@ func (k *sock) streamIn(n *near) {
 	k.sock.Watch(&w)
 	defer k.sock.Unwatch(&w)
 	for eof := false; ; {
-		b := chunks.Get().(*[chunkSize]byte)
 		got, e := 0, syscall.EAGAIN
 		if !eof {
-			got, _, e = k.sock.Recv(b[:], 0)
+			// Who has shut the direction down, or closed, reads no more.
+			b := smalls.Get().(*[smallSize]byte)
+			got, e = k.sock.RecvTo(b[:], func(parts [][]byte) { n.send(parts) })
+			smalls.Put(b)
 		} else if k.sock.Ready()&socket.EventErr != 0 {
-			_, _, e = k.sock.Recv(b[:], 0)
+			_, _, e = k.sock.Recv(make([]byte, 1), 0)
 			if pending, _ := k.sock.Error(); pending != 0 {
 				e = pending
 			}
@@ -618,11 +628,6 @@ func (k *sock) streamIn(n *near) {
 				e = syscall.EAGAIN
 			}
 		}
-		if got > 0 && e == 0 {
-			// Who has shut the direction down, or closed, reads no more.
-			n.Write(b[:got])
-		}
-		chunks.Put(b)
 		switch {
 		case e == syscall.EAGAIN:
 			select {
