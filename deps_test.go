@@ -87,7 +87,7 @@ tool/sleep:       host tool
 tool/tcpdump:     capture/bpf capture/dissect capture/expr capture/pcap capture/savefile wire
 
 lab/machine:      link link/afpacket link/tun wire internal/sys golang.org/x/sys
-lab:              firewall/conntrack firewall/nat firewall/nft run capture capture/savefile clock host ip/route lab/machine link link/bridge link/cable link/netem packet wire
+lab:              firewall/conntrack firewall/nat firewall/nft run capture capture/dissect capture/savefile clock host ip/route lab/machine link link/bridge link/cable link/netem packet wire
                   service service/echo service/http tool tool/get tool/ping tool/sleep
                   github.com/goccy/go-yaml
 control:          lab

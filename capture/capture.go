@@ -80,7 +80,7 @@ type bank struct {
 }
 
 // recordCost is what a record counts for in a bank's limit.
-const recordCost = 80
+const recordCost = 104
 
 func (b *bank) size() int { return len(b.bytes) + recordCost*len(b.records) }
 
@@ -113,6 +113,15 @@ func Start(sink Sink, c Config) *Tap {
 			return d.WriteDirected(r.adapter, r.dir, at, data, length)
 		}
 	}
+	if d, ok := sink.(DropSink); ok {
+		seen := t.write
+		t.write = func(r *record, at time.Time, data []byte, length int) error {
+			if r.reason == packet.NotDropped {
+				return seen(r, at, data, length)
+			}
+			return d.WriteDropped(Drop{r.adapter, r.dir, r.reason, r.rule}, at, data, length)
+		}
+	}
 	go t.run()
 	return t
 }
@@ -127,7 +136,14 @@ func LinkType(a *link.Adapter) wire.LinkType {
 
 // Tap implements [link.Tap].
 func (t *Tap) Tap(a *link.Adapter, dir link.Direction, p *packet.Packet) {
-	n := p.Len()
+	r := describe(p)
+	r.adapter, r.dir = a, dir
+	t.keep(&r, nil, p, p.Start())
+}
+
+// keep copies a packet from the position start on, behind a header.
+func (t *Tap) keep(r *record, header []byte, p *packet.Packet, start uint16) {
+	r.len = len(header) + p.LenFrom(start)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.closed {
@@ -135,17 +151,16 @@ func (t *Tap) Tap(a *link.Adapter, dir link.Direction, p *packet.Packet) {
 	}
 	t.stats.Seen++
 	b := t.fill
-	if t.err != nil || b.size()+recordCost+n > t.limit {
+	if t.err != nil || b.size()+recordCost+r.len > t.limit {
 		t.stats.Dropped++
 		return
 	}
-	r := describe(p)
-	r.at, r.off, r.len, r.adapter, r.dir = t.clock.Now(), len(b.bytes), n, a, dir
-	b.bytes = append(b.bytes, p.Head()...)
+	r.at, r.off = t.clock.Now(), len(b.bytes)
+	b.bytes = append(append(b.bytes, header...), p.From(start)...)
 	for _, f := range p.Frags() {
 		b.bytes = append(b.bytes, f.Bytes()...)
 	}
-	b.records = append(b.records, r)
+	b.records = append(b.records, *r)
 	if len(b.records) == 1 {
 		t.signal()
 	}

@@ -31,6 +31,14 @@
 // never exceed the MTU, sequence numbers read as TCP meant them, and every
 // checksum is right or was wrong before.
 //
+// # Drops
+//
+// A tap can also be a host's observer of drops ([link.DropTap]). What is
+// dropped has, by then, its link header or not, and may not even have an IP
+// header yet. So all are written behind the same kind of header, Linux's cooked
+// one of version 2 ([wire.LinkSLL2]), which tells the adapter, the direction
+// and the station that sent it; a [DropSink] is told the reason too.
+//
 // A tap is to be closed. It may be on several adapters at once, if their
 // packets begin with the same kind of header.
 package capture

@@ -24,19 +24,26 @@ type record struct {
 	gso                  uint16 // payload bytes of a segment; 0: not a super-segment
 	net, transport, data uint16
 	checksum             uint16 // of the field
+
+	reason packet.Reason // of a drop
+	rule   string
 }
 
 // describe learns of a packet what finishing its copy needs. What makes no
 // sense is left out, and the copy then written as it is.
-func describe(p *packet.Packet) (r record) {
-	start := p.Start()
-	n := uint16(p.HeadLen())
-	if p.Checksum == packet.ChecksumPartial && p.Transport >= start {
+func describe(p *packet.Packet) record { return describeFrom(p, p.Start(), 0) }
+
+// describeFrom is describe for a copy of the bytes from the position start on,
+// behind other bytes.
+func describeFrom(p *packet.Packet, start, behind uint16) (r record) {
+	n := uint16(len(p.From(start))) + behind
+	start -= behind // may wrap around, and back in the differences below
+	if p.Checksum == packet.ChecksumPartial && p.Transport-start >= behind && p.Transport-start < n {
 		r.transport, r.proto = p.Transport-start, p.Proto
 		r.checksum = r.transport + p.CsumOffset
 		r.partial = r.checksum+2 <= n
 	}
-	if p.GSO.Type == packet.GSONone || p.Net < start || p.Transport < p.Net || p.Data < p.Transport {
+	if p.GSO.Type == packet.GSONone || p.Net-start < behind || p.Net-start > n || p.Transport < p.Net || p.Data < p.Transport {
 		return r
 	}
 	r.net, r.transport, r.data = p.Net-start, p.Transport-start, p.Data-start

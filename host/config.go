@@ -23,6 +23,7 @@ type config struct {
 	routes   *route.Table
 	rules    *route.Rules // nil: all packets by routes
 	hooks    *hook.Table
+	dropTap  link.DropTap
 	names    map[string][]netip.Addr
 
 	transports []*TransportBinding

@@ -153,6 +153,7 @@ func (h *Host) AddAdapter(name string, m link.Miniport) (*link.Adapter, error) {
 		a.Bind(h)
 		// Never in place: readers hold the old slice.
 		c.adapters = append(c.adapters[:len(c.adapters):len(c.adapters)], a)
+		a.SetDropTap(c.dropTap)
 		c.links = c.links.edited(len(c.adapters), func(*linkConf) {})
 		return nil
 	})
@@ -175,6 +176,21 @@ func (h *Host) AddAdapter(name string, m link.Miniport) (*link.Adapter, error) {
 	})
 	h.tapAdapters()
 	return a, nil
+}
+
+// SetDropTap sets the observer of all packets that the host, its adapters and
+// their links drop; nil for none. What is dropped as the host or an adapter
+// closes is counted only.
+func (h *Host) SetDropTap(t link.DropTap) error {
+	return h.edit(func(c *config) error {
+		c.dropTap = t
+		for _, a := range c.adapters {
+			if a != nil {
+				a.SetDropTap(t)
+			}
+		}
+		return nil
+	})
 }
 
 // RemoveAdapter closes an adapter and removes it with its addresses and routes.

@@ -183,7 +183,22 @@ func (ln *lane) enqueue(a *link.Adapter, p *packet.Packet) {
 // drop ends a packet and counts it.
 func (ln *lane) drop(p *packet.Packet, r packet.Reason) {
 	ln.drops[r]++
+	if t := ln.conf.dropTap; t != nil {
+		ln.tapDrop(t, p, r)
+	}
 	ln.pool.Drop(p, r)
+}
+
+func (ln *lane) tapDrop(t link.DropTap, p *packet.Packet, r packet.Reason) {
+	var a *link.Adapter
+	dir, rule := link.Out, ""
+	if i := int(p.Ingress); i > 0 && i < len(ln.conf.adapters) {
+		a, dir = ln.conf.adapters[i], link.In
+	}
+	if by := ln.judging.Rule; by != nil && r == packet.ReasonRule {
+		rule = by.String()
+	}
+	t.TapDrop(a, dir, p, r, rule)
 }
 
 // schedule puts an entry on the wheel, unless the instant is Never.

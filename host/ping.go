@@ -70,31 +70,26 @@ func (h *Host) ping(ctx context.Context, addr netip.Addr, o PingOptions) (PingRe
 	}
 	ln := &h.lane
 	w := &pingWait{to: addr, seq: o.Seq}
-	ln.lock()
-	id, err := ln.pingOut(w, addr, o)
-	if err != nil {
-		ln.unlock(nil)
-		return PingReply{}, err
-	}
-	w.Prepare()
-	ln.unlock(nil)
 	stop := context.AfterFunc(ctx, func() {
 		ln.lock()
 		w.fail(ln, contextError(ctx))
 		ln.unlock(nil)
 	})
 	defer stop()
-	for {
-		w.Sleep()
-		ln.lock()
-		if w.done {
-			ln.pingDone(id, w)
-			ln.unlock(nil)
-			return w.reply, w.err
-		}
+	ln.lock()
+	defer ln.unlock(nil)
+	id, err := ln.pingOut(w, addr, o)
+	if err != nil {
+		return PingReply{}, err
+	}
+	for !w.done { // it may have failed at once
 		w.Prepare()
 		ln.unlock(nil)
+		w.Sleep()
+		ln.lock()
 	}
+	ln.pingDone(id, w)
+	return w.reply, w.err
 }
 
 // echoSeq returns the sequence number of an echo request that a ping socket is

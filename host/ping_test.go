@@ -2,6 +2,7 @@ package host_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -136,4 +137,21 @@ func TestPingID(t *testing.T) {
 	if d := r.host.Drops()[packet.ReasonEchoUnasked]; d != 1 {
 		t.Errorf("%d replies were unasked for, want 1", d)
 	}
+}
+
+// TestPingUnreachable: who did not answer a moment ago is not waited for, nor is
+// the echo request that says so at once.
+func TestPingUnreachable(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := rawHost(t, host.Config{})
+		for range 2 {
+			for _, to := range []string{"10.0.0.77", "fd00::77"} {
+				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+				if _, err := r.host.Ping(ctx, netip.MustParseAddr(to), host.PingOptions{}); !errors.Is(err, syscall.EHOSTUNREACH) {
+					t.Errorf("%s: %v", to, err)
+				}
+				cancel()
+			}
+		}
+	})
 }

@@ -319,7 +319,9 @@ func (ln *lane) judge(at hook.Point, js hook.Judges[hook.PacketJudge], in, out *
 		ln.drops[packet.ReasonStolen]++
 	default:
 		if r := ln.judging.Refusal; r.Reset || r.Unreachable {
+			rule := ln.judging.Rule
 			ln.tellRefusal(in, p, r)
+			ln.judging.Rule = rule // the answer has been judged meanwhile
 		}
 		ln.drop(p, packet.ReasonRule)
 	}

@@ -353,6 +353,7 @@ func (n *Net) crash(ctx context.Context, node *Node) error {
 			a.SetUp(false) // resets do not get out
 		}
 	}
+	h.SetDropTap(nil)
 	n.stopTasks(node)
 	n.mu.Lock()
 	delete(n.hosts, node.Name)

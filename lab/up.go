@@ -26,14 +26,18 @@ import (
 
 // Options shape a lab that is brought up.
 type Options struct {
-	// CaptureDir is where each link's packets are written to, a file a link;
-	// empty: nowhere. It is made if it is not there. What programs print is
-	// written there too, a file a program: NODE-N.log, where services are
+	// CaptureDir is where each link's packets are written to, a file a link, and
+	// to drops.pcapng what hosts drop, with the reasons as comments; empty:
+	// nowhere. It is made if it is not there. What programs print is written
+	// there too, a file a program: NODE-N.log, where services are
 	// counted first.
 	CaptureDir string
 	// Pcap makes the files pcap, for old tools; otherwise they are pcapng, with
 	// the names of interfaces and the directions of packets.
 	Pcap bool
+	// Drops has every packet that a host drops printed to Output, with the
+	// reason.
+	Drops bool
 	// Progress, if not nil, is called before each step of Up, with how many
 	// there are.
 	Progress func(step, steps int, what string)
@@ -46,6 +50,7 @@ type Options struct {
 type Net struct {
 	spec   *Spec
 	output *output
+	drops  dropLog
 
 	journal journal
 	began   time.Time // when it was up
@@ -124,6 +129,9 @@ func (n *Net) up(ctx context.Context, o Options) error {
 		}
 		n.output.dir = o.CaptureDir
 	}
+	if err := n.startDrops(o); err != nil {
+		return err
+	}
 	step := n.steps(o.Progress)
 	for _, node := range n.spec.Nodes {
 		if node.Kind == Host {
@@ -174,7 +182,7 @@ func (n *Net) up(ctx context.Context, o Options) error {
 
 // newHost makes the host of a node.
 func (n *Net) newHost(node *Node) *host.Host {
-	return host.New(host.Config{
+	h := host.New(host.Config{
 		Name: node.Name, Forward: node.Forward,
 		Names: func(name string) []netip.Addr {
 			if o := n.spec.called[strings.ToLower(name)]; o != nil {
@@ -183,6 +191,10 @@ func (n *Net) newHost(node *Node) *host.Host {
 			return nil
 		},
 	})
+	if t := n.drops.taps[node.Name]; t != nil {
+		h.SetDropTap(t)
+	}
+	return h
 }
 
 // steps counts the steps of up for whoever wants to see them.
@@ -419,8 +431,12 @@ func (n *Net) Close(ctx context.Context) error {
 	n.note(KindDown, "", n.spec.Name, nil)
 	n.stopNow()
 	n.programs.Wait()
-	s := n.count() // before the end makes drops of its own
 	var errs []error
+	s := n.count() // before the end makes drops of its own
+	for _, h := range n.hosts {
+		errs = append(errs, h.SetDropTap(nil))
+	}
+	errs = append(errs, n.drops.stop())
 	for _, t := range n.take(func(*task) bool { return true }) {
 		if err := t.stop(); err != nil {
 			errs = append(errs, fmt.Errorf("%s on %s: %w", t.name, t.node.Name, err))

@@ -25,6 +25,7 @@ type Adapter struct {
 	up        atomic.Bool
 	protocols atomic.Pointer[[]Protocol]
 	taps      atomic.Pointer[[]Tap]
+	dropTap   atomic.Pointer[DropTap]
 	top       atomic.Pointer[FilterModule] // next to the protocols
 	bottom    atomic.Pointer[FilterModule] // next to the driver
 
@@ -119,11 +120,32 @@ func (a *Adapter) Stats() Stats {
 // Drops adds the adapter's drops by reason to c.
 func (a *Adapter) Drops(c *packet.Counters) { a.drops.addTo(c) }
 
-// Drop ends the packets of l, counted on this adapter.
-func (a *Adapter) Drop(l *packet.List, r packet.Reason) {
-	if !l.Empty() {
-		a.drops.add(r, l.Drop(r))
+// Drop ends the packets of l, which were going out, counted on this adapter.
+func (a *Adapter) Drop(l *packet.List, r packet.Reason) { a.dropAll(l, Out, r) }
+
+// DropIn is Drop for packets that have come in.
+func (a *Adapter) DropIn(l *packet.List, r packet.Reason) { a.dropAll(l, In, r) }
+
+func (a *Adapter) dropAll(l *packet.List, dir Direction, r packet.Reason) {
+	if l.Empty() {
+		return
 	}
+	if t := a.dropTap.Load(); t != nil {
+		for p := l.First(); p != nil; p = p.Next() {
+			(*t).TapDrop(a, dir, p, r, "")
+		}
+	}
+	a.drops.add(r, l.Drop(r))
+}
+
+// SetDropTap sets the observer of the packets that the adapter, its filters and
+// its driver drop; nil for none.
+func (a *Adapter) SetDropTap(t DropTap) {
+	if t == nil {
+		a.dropTap.Store(nil)
+		return
+	}
+	a.dropTap.Store(&t)
 }
 
 // Bind adds a protocol. Every protocol but the last bound gets copies.
@@ -200,7 +222,7 @@ func (a *Adapter) downIn(l *packet.List) bool {
 	if a.up.Load() {
 		return false
 	}
-	a.Drop(l, packet.ReasonAdapterDownIn)
+	a.DropIn(l, packet.ReasonAdapterDownIn)
 	return true
 }
 
@@ -216,7 +238,7 @@ func (a *Adapter) tap(taps []Tap, dir Direction, l *packet.List) {
 func (a *Adapter) deliver(l *packet.List, w *Work) {
 	protocols := *a.protocols.Load()
 	if len(protocols) == 0 {
-		a.Drop(l, packet.ReasonAdapterClosed)
+		a.DropIn(l, packet.ReasonAdapterClosed)
 		return
 	}
 	last := len(protocols) - 1
@@ -353,6 +375,9 @@ func (a *Adapter) fit(l *packet.List) {
 }
 
 func (a *Adapter) drop(p *packet.Packet, r packet.Reason) {
+	if t := a.dropTap.Load(); t != nil {
+		(*t).TapDrop(a, Out, p, r, "")
+	}
 	packet.Drop(p, r)
 	a.drops.add(r, 1)
 }

@@ -43,8 +43,11 @@ func (m *FilterModule) Send(l *packet.List, w *Work) {
 	a.transmit(l, w)
 }
 
-// Drop ends packets that the filter does not let pass, counted on the adapter.
-func (m *FilterModule) Drop(l *packet.List, r packet.Reason) { m.adapter.Drop(l, r) }
+// Drop ends packets that the filter does not let pass in one direction, counted
+// on the adapter.
+func (m *FilterModule) Drop(dir Direction, l *packet.List, r packet.Reason) {
+	m.adapter.dropAll(l, dir, r)
+}
 
 // Attach puts a filter on top of the adapter's stack, next to the protocols,
 // and returns its module.

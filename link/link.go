@@ -96,3 +96,13 @@ const (
 type Tap interface {
 	Tap(a *Adapter, dir Direction, p *packet.Packet)
 }
+
+// A DropTap sees the packets that are dropped, while they can still be looked
+// at (Linux: the tracepoint skb:kfree_skb). a is the adapter a packet came in
+// by, or was about to leave by, and dir which of the two; nil if there was none.
+// rule is the rule that wants the packet dropped, empty for other reasons. The
+// packet is lent, and its bytes may begin anywhere: where Net is set, its IP or
+// ARP header begins there. It is called under locks, and must not block.
+type DropTap interface {
+	TapDrop(a *Adapter, dir Direction, p *packet.Packet, r packet.Reason, rule string)
+}

@@ -9,12 +9,13 @@ import (
 // files.
 type LinkType uint16
 
-// Link types that Format knows.
+// Link types that are written and printed here.
 const (
 	LinkEthernet LinkType = 1
 	LinkRaw      LinkType = 101 // IPv4 or IPv6, as the first four bits tell
 	LinkIPv4     LinkType = 228
 	LinkIPv6     LinkType = 229
+	LinkSLL2     LinkType = 276 // Linux's cooked header: type, adapter, direction, station; not by Format
 )
 
 // Format describes a packet in one line like tcpdump's, without names for

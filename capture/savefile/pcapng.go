@@ -23,6 +23,7 @@ const (
 // Options of these blocks.
 const (
 	optionEnd         = 0
+	optionComment     = 1
 	optionHardware    = 2  // of a section
 	optionOS          = 3  // of a section
 	optionApplication = 4  // of a section
@@ -158,6 +159,7 @@ func (f *PcapngWriter) WritePacket(p Packet) error {
 	f.uint32(uint32(p.Length))
 	f.buf = append(f.buf, data...)
 	f.pad()
+	f.text(optionComment, p.Comment)
 	if p.Direction != DirectionUnknown {
 		f.option(optionFlags, f.order.AppendUint32(nil, uint32(p.Direction)))
 	}

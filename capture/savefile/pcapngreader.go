@@ -375,10 +375,13 @@ func (f *PcapngReader) readPacket(b []byte, kind uint32) (p Packet, err error) {
 		return p, err
 	}
 	err = f.options(rest, func(code uint16, value []byte) error {
-		if code != optionFlags {
+		switch {
+		case code == optionComment && p.Comment == "":
+			p.Comment = text(value)
 			return nil
-		}
-		if len(value) != 4 {
+		case code != optionFlags:
+			return nil
+		case len(value) != 4:
 			return f.fail("its flags have %d bytes", len(value))
 		}
 		switch f.order.Uint32(value) & 3 {

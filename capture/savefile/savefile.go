@@ -36,7 +36,7 @@
 //
 //	0x0a0d0d0a  section: byte order, version; who wrote it
 //	1           interface: link type, snapshot length; name, unit of time
-//	6           packet: interface, time, two lengths; bytes; direction
+//	6           packet: interface, time, two lengths; bytes; direction, comment
 //	3           packet of the first interface, without a time
 //	5           statistics: interface, time; received, dropped
 //
@@ -52,8 +52,9 @@
 // refuse packets that claim more than PacketMax, or more captured bytes than
 // the packet had, and blocks whose two lengths differ or whose parts reach
 // beyond them. [NewReader] tells pcapng from pcap and refuses it, with
-// [ErrPcapng]; [NewSource] reads both, also when compressed with gzip. Comments,
-// names of addresses and secrets of pcapng are skipped.
+// [ErrPcapng]; [NewSource] reads both, also when compressed with gzip. Names
+// of addresses and secrets of pcapng are skipped, and so are comments but the
+// first of a packet.
 package savefile
 
 import (
@@ -106,6 +107,7 @@ type Packet struct {
 
 	Interface int // its number in its section
 	Direction Direction
+	Comment   string // at most 1024 bytes are kept
 }
 
 // A Writer writes a file.

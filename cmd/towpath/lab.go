@@ -132,6 +132,7 @@ The exit status is 0 if every program ended well and every expectation was met,
 	}
 	jsonFlag(c, &o.json)
 	c.Flags().BoolVarP(&o.detach, "detach", "d", false, "go to the background once the lab is up, until lab down; programs under run are run there")
+	c.Flags().BoolVar(&o.drops, "drops", false, "print each packet that a host drops, and why")
 	captureFlags(c, &o, "write the packets of each link and the output of each program to files in this `directory`")
 	return c
 }
@@ -199,6 +200,7 @@ type options struct {
 	pcap     bool
 	json     bool
 	detach   bool // the lab is to be in the background
+	drops    bool // are printed
 }
 
 // up brings a lab up, tries its expectations, runs its programs and takes it
@@ -264,7 +266,7 @@ func (r *runner) run(ctx context.Context, p *progressLine) (*lab.Net, error) {
 	if !r.test {
 		r.spec.Describe(r.report)
 	}
-	o := lab.Options{CaptureDir: r.captures, Pcap: r.pcap, Output: p.before(r.stdout), Progress: p.step}
+	o := lab.Options{CaptureDir: r.captures, Pcap: r.pcap, Output: p.before(r.stdout), Progress: p.step, Drops: r.drops}
 	if r.test {
 		o.Output = nil // it is in the logs
 	}

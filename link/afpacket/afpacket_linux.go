@@ -240,7 +240,7 @@ func (r *receiver) take(i int, a *link.Adapter) {
 	p.Link = p.Start()
 	if why := r.check(s, p, n); why != packet.NotDropped {
 		r.bad.Push(p)
-		a.Drop(&r.bad, why)
+		a.DropIn(&r.bad, why)
 		return
 	}
 	h := &r.msg[i].Hdr

@@ -180,7 +180,7 @@ func (p *Port) Receive(_ *link.Adapter, l *packet.List, w *link.Work) {
 	for f := l.Pop(); f != nil; f = l.Pop() {
 		if r := b.frameIn(p, f, now); r != packet.NotDropped {
 			b.one.Push(f)
-			p.adapter.Drop(&b.one, r)
+			p.adapter.DropIn(&b.one, r)
 		}
 	}
 	for i, o := range b.out {

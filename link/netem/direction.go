@@ -456,7 +456,7 @@ func (d *direction) RunWork(w *link.Work) (more bool) {
 	returned := false
 	defer func() {
 		if !returned {
-			d.f.at.Load().Drop(l, packet.ReasonNetemRunner)
+			d.f.at.Load().Drop(d.dir, l, packet.ReasonNetemRunner)
 			d.Abandon()
 		}
 		d.mu.Lock()
@@ -475,7 +475,7 @@ func (d *direction) deliver(l *packet.List, w *link.Work) {
 	switch {
 	case l.Empty():
 	case d.dir == link.In && !at.Adapter().Up():
-		at.Drop(l, packet.ReasonNetemDownIn) // below us the adapter looks itself
+		at.Drop(d.dir, l, packet.ReasonNetemDownIn) // below us the adapter looks itself
 	default:
 		d.pass(l, w)
 	}
@@ -493,7 +493,7 @@ func (d *direction) Abandon() {
 func (d *direction) drop(p *packet.Packet, r packet.Reason) {
 	var l packet.List
 	l.Push(p)
-	d.f.at.Load().Drop(&l, r)
+	d.f.at.Load().Drop(d.dir, &l, r)
 }
 
 // close drops what is held and lets everything pass from now on.
@@ -513,7 +513,7 @@ func (d *direction) close() {
 	d.n.Detached += uint64(l.Len())
 	d.settle()
 	d.mu.Unlock()
-	d.f.at.Load().Drop(&l, packet.ReasonNetemDetached)
+	d.f.at.Load().Drop(d.dir, &l, packet.ReasonNetemDetached)
 	d.runMu.Lock()
 	//lint:ignore SA2001 waits for the delivery that may be going on
 	d.runMu.Unlock()

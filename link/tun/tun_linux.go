@@ -276,7 +276,7 @@ func (d *Device) take(q *queue, n int, a *link.Adapter) {
 	p.Link = p.Start()
 	if r := d.check(q, p, n); r != packet.NotDropped {
 		q.bad.Push(p)
-		a.Drop(&q.bad, r)
+		a.DropIn(&q.bad, r)
 		return
 	}
 	q.in.Push(p)
