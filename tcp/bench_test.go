@@ -67,7 +67,7 @@ func BenchmarkBulkSingle(b *testing.B) { benchmarkBulk(b, 0) }
 // TestSizes guards what an idle connection costs.
 func TestSizes(t *testing.T) {
 	t.Logf("Conn %d bytes, TimeWait %d bytes", unsafe.Sizeof(Conn{}), unsafe.Sizeof(TimeWait{}))
-	if n := unsafe.Sizeof(Conn{}); n > 704 {
+	if n := unsafe.Sizeof(Conn{}); n > 712 {
 		t.Errorf("Conn takes %d bytes", n)
 	}
 	if n := unsafe.Sizeof(TimeWait{}); n > 40 {

@@ -64,24 +64,26 @@ type Config struct {
 
 	// Signature is what segments are signed with (RFC 2385). (nil: they are not)
 	Signature *Signature
+
+	// Tuning is the rest, filled. (nil: the defaults)
+	Tuning *Tuning
 }
 
 const (
-	bufDefault     = 256 << 10
-	bufMin         = 2 << 10
-	bufLimit       = 1 << 30 // sequence numbers are compared by halves
-	mssDefault     = 536     // RFC 9293 §3.7.1
-	mssMin         = 88      // leaves some payload beside full options
-	tsLen          = 12      // the timestamps option with its padding
-	quickMax       = 16      // ACKs at once at the start of a connection
-	dupThresh      = 3       // RFC 5681 §3.2
-	inlineMax      = 128     // payload bytes that are cheaper copied than referred to
-	rtoInit        = time.Second
-	rtoAfterSyn    = 3 * time.Second // RFC 6298 §5.7
-	timeWaitLen    = 60 * time.Second
-	challengeEvery = 500 * time.Millisecond
-	pawsIdle       = 24 * 24 * time.Hour // RFC 7323 §5.5
-	wscaleMax      = 14                  // RFC 7323 §2.3
+	bufDefault  = 256 << 10
+	bufMin      = 2 << 10
+	bufLimit    = 1 << 30 // sequence numbers are compared by halves
+	mssDefault  = 536     // RFC 9293 §3.7.1
+	mssMin      = 88      // leaves some payload beside full options
+	tsLen       = 12      // the timestamps option with its padding
+	quickMax    = 16      // ACKs at once at the start of a connection
+	dupThresh   = 3       // RFC 5681 §3.2
+	inlineMax   = 128     // payload bytes that are cheaper copied than referred to
+	rtoInit     = time.Second
+	rtoAfterSyn = 3 * time.Second // RFC 6298 §5.7
+	timeWaitLen = 60 * time.Second
+	pawsIdle    = 24 * 24 * time.Hour // RFC 7323 §5.5
+	wscaleMax   = 14                  // RFC 7323 §2.3
 
 	never = time.Duration(math.MaxInt64)
 )
@@ -225,6 +227,8 @@ type Conn struct {
 	srtt     uint32 // microseconds, as all below
 	rttvar   uint32
 	minRTT   uint32
+	minNext  uint32 // the shortest since minSince
+	minSince uint32 // seconds
 	rto      uint32
 	rtoMin   uint32
 	delack   uint32
@@ -279,10 +283,16 @@ func (c *Conn) Init(cfg *Config, pool *packet.Pool, out Output) {
 	c.rto = micros(rtoInit)
 	c.rtxAt, c.ackAt, c.lifeAt = never, never, never
 	c.lastData, c.lastDup = -time.Hour, -time.Hour
+	if t := cfg.Tuning; t != nil && *t != defaultTuning {
+		c.extra().tuning = t
+	}
 	if c.wscale {
 		for int(c.rcvMax)>>c.rcvScale > math.MaxUint16 && c.rcvScale < wscaleMax {
 			c.rcvScale++
 		}
+	}
+	if c.tune().FixedRcvBuf {
+		c.rcvMax = c.rcvBuf
 	}
 	if cfg.Signature != nil {
 		c.extra().sign = cfg.Signature
@@ -293,6 +303,14 @@ func (c *Conn) Init(cfg *Config, pool *packet.Pool, out Output) {
 // setSegmentSize derives what we send at most from what both sides take.
 func (c *Conn) setSegmentSize() {
 	n := max(min(c.ourMSS, c.peerMSS), mssMin)
+	if c.rare != nil {
+		if s := c.rare.search; s != nil {
+			n = max(min(n, uint16(s.low)), mssMin)
+		}
+		if t := c.rare.tuning; t != nil {
+			n = max(n, uint16(t.MinSndMSS))
+		}
+	}
 	if c.ts {
 		n -= tsLen
 	}
@@ -526,12 +544,11 @@ func (c *Conn) UnreachableSeq(seq uint32) bool {
 func (c *Conn) SetMSS(mss int, now time.Duration) {
 	was := c.mss
 	c.ourMSS = uint16(clamp(mss, mssMin, math.MaxUint16))
-	c.setSegmentSize()
-	if c.mss == was || !canSend.has(c.state) {
+	if !canSend.has(c.state) {
+		c.setSegmentSize()
 		return
 	}
-	c.cc.SetMSS(int(c.mss))
-	c.cwnd = uint32(c.cc.Cwnd())
+	c.resize()
 	if c.mss < was && c.sndNxt != c.sndUna {
 		c.forget()
 		c.enterLoss()

@@ -35,7 +35,7 @@ func (c *Conn) ecnSyn(ack bool) wire.TCPFlags {
 	switch {
 	case ack && c.ecn:
 		return wire.TCPEce
-	case !ack && c.ecnMode == ECNOn && !c.synLost: // §6.1.1.1: not again if that was lost
+	case !ack && c.ecnMode == ECNOn && (!c.synLost || c.tune().NoECNFallback): // §6.1.1.1: not again if that was lost
 		return ecnSetup
 	}
 	return 0

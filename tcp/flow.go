@@ -110,13 +110,13 @@ func (c *Conn) SetMaxPacingRate(now time.Duration, rate uint64) {
 // pacing does not keep the window from growing (Linux: tcp_pacing_ss_ratio,
 // tcp_pacing_ca_ratio).
 func (c *Conn) setPace() {
-	f := c.rare.flow
+	f, t := c.rare.flow, c.tune()
 	if f.rate = c.cc.PacingRate(); f.rate == 0 && f.sampler == nil && c.srtt != 0 {
 		window := uint64(max(c.cwnd, c.flight())) * 1_000_000 / uint64(c.srtt)
 		if int(c.cwnd) < c.cc.Ssthresh()/2 {
-			f.rate = window * 2
+			f.rate = window * uint64(t.PaceSlowStart) / 100
 		} else {
-			f.rate = window * 6 / 5
+			f.rate = window * uint64(t.PaceAvoidance) / 100
 		}
 	}
 	if most := c.rare.paceMax; most != 0 && (f.rate == 0 || f.rate > most) {

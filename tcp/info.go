@@ -51,6 +51,7 @@ type Info struct {
 	AckedMarked  int           // segments acknowledged with an ECN-Echo
 	DSACKs       int           // the peer got something twice
 	Reorders     int           // the network was seen to change the order
+	Reordering   int           // segments behind a hole that prove a loss
 	OutOfOrderIn int           // packets that came behind a hole
 	ATO          time.Duration // delay of acknowledgments
 	RcvMemory    int           // footprint of queued packets
@@ -95,6 +96,7 @@ func (c *Conn) Info() Info {
 		i.AckedMarked, i.DSACKs = int(x.ackedMarked), int(x.dsacks)
 		i.Reorders, i.OutOfOrderIn = int(x.disorders), int(x.outOfOrder)
 	}
+	i.Reordering = int(c.degree())
 	i.SACK = c.sack
 	if c.sb != nil {
 		i.Sacked, i.Lost = int(c.sb.sacked), int(c.sb.lost)

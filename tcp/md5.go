@@ -46,11 +46,7 @@ func (c *Conn) SetSignature(g *Signature) {
 		return
 	}
 	c.extra().sign = g
-	was := c.mss
-	if c.setSegmentSize(); c.mss != was && canSend.has(c.state) {
-		c.cc.SetMSS(int(c.mss))
-		c.cwnd = uint32(c.cc.Cwnd())
-	}
+	c.resize()
 }
 
 // Check judges the signature of a segment that has come: that it has the right

@@ -1,5 +1,12 @@
 package tcp
 
+// A ChallengeLimiter is an [Output] that says how many challenges may go in all
+// (RFC 5961 §10; Linux: tcp_challenge_ack_limit). MayChallenge is asked before
+// each, and counts it.
+type ChallengeLimiter interface {
+	MayChallenge() bool
+}
+
 // TimeWaitLen is how long a connection is in TIME-WAIT.
 const TimeWaitLen = timeWaitLen
 

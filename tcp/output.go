@@ -75,11 +75,14 @@ func (c *Conn) sendNew(now time.Duration) {
 	} else if c.ca == caLoss && c.rtxNxt != c.recover {
 		return
 	}
-	if c.sndNxt == c.sndUna && now-c.lastSend > c.timeout() && c.lastSend != 0 {
+	if c.sndNxt == c.sndUna && now-c.lastSend > c.timeout() && c.lastSend != 0 && !c.tune().NoIdleRestart {
 		c.cc.OnIdle(now-c.lastSend, c.timeout()) // RFC 5681 §4.1
 		c.cwnd = uint32(c.cc.Cwnd())
 	}
 	from := c.sndNxt
+	if c.searching() != nil && c.sendLong(now) {
+		return
+	}
 	for !c.finSent {
 		unsent := c.sndEnd - c.sndNxt
 		if unsent == 0 && !c.finQueued || c.tooSoon(now) {

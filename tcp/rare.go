@@ -30,6 +30,10 @@ type rare struct {
 	fast fastOpen
 	sign *Signature // of all segments; nil: none
 
+	tuning *Tuning // nil: the default
+	search *search // of the path MTU; nil: not searched
+	degree uint32  // what the network's reordering has been seen to be, segments
+
 	flow    *flow  // of a connection that is paced or sampled
 	paceMax uint64 // bytes per second; 0: none
 

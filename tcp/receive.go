@@ -218,6 +218,9 @@ func (c *Conn) established(now time.Duration) {
 
 // begin makes ready for data to flow.
 func (c *Conn) begin(now time.Duration) {
+	if c.tune().MTUProbing == MTUProbingOn {
+		c.beginSearch(now)
+	}
 	window := cc.InitialWindow(int(c.mss))
 	if c.synLost {
 		window = int(c.mss) // RFC 5681 §3.1
@@ -275,7 +278,7 @@ func (c *Conn) synSentIn(now time.Duration, p *packet.Packet, s *segment, o *wir
 func (c *Conn) synAcked(now time.Duration, s *segment) {
 	if c.timing && le(c.rttSeq, s.ack) {
 		c.timing = false
-		c.sample(now - c.rttAt)
+		c.sample(now, now-c.rttAt)
 	} else if s.hasTS && c.ts {
 		c.sampleTS(now, s.tsEcr)
 	}
@@ -354,7 +357,7 @@ func (c *Conn) segmentIn(now time.Duration, p *packet.Packet, s *segment) packet
 
 // repeatSynAck answers a repeated SYN in SYN-RECEIVED.
 func (c *Conn) repeatSynAck(now time.Duration) {
-	if now-c.lastDup >= challengeEvery {
+	if now-c.lastDup >= c.tune().InvalidRate {
 		c.lastDup = now
 		c.sentAgain(now, c.iss, 1)
 		at := c.rtxAt
@@ -434,10 +437,14 @@ func (c *Conn) resetIn() {
 }
 
 // challenge answers a segment that an attacker might have sent with an ACK
-// (RFC 5961), not more often than every half second (§10).
+// (RFC 5961), not more often than every half second, nor than all of the host's
+// connections together may (§10).
 func (c *Conn) challenge(now time.Duration) {
-	if now-c.lastDup >= challengeEvery {
-		c.lastDup = now
+	if now-c.lastDup < c.tune().InvalidRate {
+		return
+	}
+	c.lastDup = now
+	if l, ok := c.out.(ChallengeLimiter); !ok || l.MayChallenge() {
 		c.sendAck(now)
 	}
 }
@@ -593,7 +600,10 @@ func (c *Conn) ackIn(now time.Duration, ack, tsEcr uint32) {
 		c.ca = caOpen
 		c.dupAcks, c.inflate = 0, 0
 		c.recovered()
-		c.cc.OnRecovered(now, int(c.flight()))
+		if !c.mending() {
+			c.cc.OnRecovered(now, int(c.flight()))
+		}
+		c.mended()
 	case caLoss:
 		if lt(c.rtxNxt, ack) {
 			c.rtxNxt = ack
@@ -636,6 +646,9 @@ func (c *Conn) advance(ack, flight uint32) (data uint32, limited bool) {
 	c.soft = 0
 	if c.rare != nil {
 		c.rare.stuckAt = 0
+		if c.rare.search != nil {
+			c.probePassed(ack)
+		}
 	}
 	if c.undo != nil {
 		c.settleUndo(ack)
@@ -684,7 +697,7 @@ func (c *Conn) measure(now time.Duration, ack, tsEcr uint32) time.Duration {
 		}
 		c.timing = false
 		rtt := now - c.rttAt
-		c.sample(rtt)
+		c.sample(now, rtt)
 		return rtt
 	}
 	if c.ts && c.ca != caOpen && le(c.rtxTS, tsEcr) {
@@ -695,7 +708,7 @@ func (c *Conn) measure(now time.Duration, ack, tsEcr uint32) time.Duration {
 
 // dupAckIn takes a duplicate acknowledgment (RFC 5681 §3.2, RFC 6582 §3.2).
 func (c *Conn) dupAckIn(now time.Duration) {
-	mss := uint32(c.mss)
+	mss, degree := uint32(c.mss), min(c.degree(), math.MaxUint8-1)
 	if c.dupAcks < math.MaxUint8 {
 		c.dupAcks++
 	}
@@ -707,15 +720,18 @@ func (c *Conn) dupAckIn(now time.Duration) {
 		if c.holdsBack() {
 			c.frtoIn(false, false, 0)
 		}
-	case c.dupAcks < dupThresh:
+	case uint32(c.dupAcks) < degree:
 		c.inflate = uint32(c.dupAcks) * mss // limited transmit: RFC 3042
-	case c.dupAcks == dupThresh && gt(c.sndUna, c.recover):
-		c.remember()
-		c.cc.OnLoss(now, int(min(c.flight(), c.cwnd)))
-		c.cwnd = uint32(c.cc.Cwnd())
+	case uint32(c.dupAcks) == degree && gt(c.sndUna, c.recover):
+		if !c.probeLost() {
+			c.mended()
+			c.remember()
+			c.cc.OnLoss(now, int(min(c.flight(), c.cwnd)))
+			c.cwnd = uint32(c.cc.Cwnd())
+		}
 		c.recover = c.sndNxt
 		c.ca = caRecovery
-		c.inflate = dupThresh * mss
+		c.inflate = degree * mss
 		c.retransmitFirst(now)
 		c.rtxAt = now + c.timeout()
 	}

@@ -35,7 +35,7 @@ func (c *Conn) freeBoard() {
 func (c *Conn) sackIn(now time.Duration, s *segment) {
 	flight := c.flight()
 	b := c.board()
-	b.delivered, b.original, b.reordered, b.minRTT = 0, 0, false, dur(c.minRTT)
+	b.delivered, b.original, b.reordered, b.late, b.minRTT = 0, 0, false, 0, dur(c.minRTT)
 	if b.flow = nil; c.samples() {
 		b.flow = c.rare.flow
 	}
@@ -50,8 +50,7 @@ func (c *Conn) sackIn(now time.Duration, s *segment) {
 	}
 	again := c.blocksIn(now, s)
 	if b.reordered {
-		c.reordered = true
-		c.extra().disorders++
+		c.disorder(b.late)
 	}
 	if n > 0 {
 		c.dupAcks = 0
@@ -94,7 +93,7 @@ func (c *Conn) sackIn(now time.Duration, s *segment) {
 			c.sampleIn(now, b.delivered, newlyLost)
 		}
 		c.cwnd = uint32(c.cc.Cwnd())
-	case c.ca == caRecovery:
+	case c.ca == caRecovery && !c.mending():
 		c.reduce(n > 0 && newlyLost == 0)
 	}
 	if c.paced {
@@ -143,7 +142,7 @@ func (c *Conn) dupTold(left, right uint32) {
 	if c.undo != nil {
 		c.undo.cameTwice(left, right)
 	}
-	if c.reoMult == 0 || !lt(c.sndUna, c.dupRound) {
+	if !c.tune().StaticReorder && (c.reoMult == 0 || !lt(c.sndUna, c.dupRound)) {
 		c.dupRound = c.sndNxt
 		c.reoMult = min(c.reoMult+1, math.MaxUint8-1)
 	}
@@ -157,7 +156,8 @@ const reoPersist = 16
 // arrive (RFC 8985 §6.2 step 4). As long as the network has kept the order,
 // three segments behind a hole prove a loss.
 func (c *Conn) reoWindow() time.Duration {
-	if !c.reordered && (c.ca != caOpen || c.dupAcks >= dupThresh || c.sb.sacked > (dupThresh-1)*uint32(c.mss)) {
+	if degree := c.degree(); !c.reordered && (c.ca != caOpen || !c.tune().NoDupThreshold &&
+		(uint32(c.dupAcks) >= degree || c.sb.sacked > (degree-1)*uint32(c.mss))) {
 		return 0
 	}
 	w := uint64(c.minRTT) / 4 * uint64(c.reoMult+1)
@@ -167,8 +167,11 @@ func (c *Conn) reoWindow() time.Duration {
 // enterRecovery begins fast recovery (RFC 6675 §5 step 4).
 func (c *Conn) enterRecovery(now time.Duration) {
 	outstanding := c.sndNxt - c.sndUna
-	c.remember()
-	c.cc.OnLoss(now, int(c.usedWindow()))
+	if !c.probeLost() {
+		c.mended()
+		c.remember()
+		c.cc.OnLoss(now, int(c.usedWindow()))
+	}
 	c.ca = caRecovery
 	c.recover = c.sndNxt
 	b := c.sb
@@ -195,7 +198,10 @@ func (c *Conn) endRecovery(now time.Duration) {
 	if c.ca == caRecovery {
 		// PRR has brought the flight to where it should be; there is no burst
 		// to be feared (RFC 6937 §3).
-		c.cc.OnRecovered(now, math.MaxInt32-math.MaxUint16)
+		if !c.mending() {
+			c.cc.OnRecovered(now, math.MaxInt32-math.MaxUint16)
+		}
+		c.mended()
 		// What is lost already of the data sent since reduces this window, not
 		// the little that recovery had left to be sent.
 		c.cwnd = uint32(c.cc.Cwnd())
@@ -265,7 +271,7 @@ func (c *Conn) reorderTimeout(now time.Duration) {
 	}
 	if c.samples() {
 		c.cwnd = uint32(c.cc.Cwnd())
-	} else if c.ca == caRecovery {
+	} else if c.ca == caRecovery && !c.mending() {
 		c.reduce(false)
 	}
 	c.afterDetection(now, wait)
@@ -394,7 +400,7 @@ const probeMin = 10 * time.Millisecond
 func (c *Conn) rearm(now time.Duration) {
 	wait := c.timeout()
 	c.tail, c.reorder = false, false
-	if c.sack && c.ca == caOpen && c.sb == nil && !c.probed && c.srtt != 0 {
+	if c.sack && c.ca == caOpen && c.sb == nil && !c.probed && c.srtt != 0 && !c.tune().NoTailProbe {
 		c.tail = true
 		probe := 2 * dur(c.srtt)
 		if c.sndNxt-c.sndUna <= uint32(c.mss) {

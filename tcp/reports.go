@@ -91,7 +91,7 @@ func (c *Conn) report(left, right uint32) {
 // reportDup notes data that had been here before: the next ACK tells it first
 // of all (RFC 2883 §4).
 func (c *Conn) reportDup(left, right uint32) {
-	if c.sack && lt(left, right) {
+	if c.sack && lt(left, right) && !c.tune().NoDSACK {
 		c.reports().dup = wire.SACKBlock{Left: left, Right: right}
 	}
 }

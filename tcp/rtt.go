@@ -5,7 +5,7 @@ import "time"
 // sample takes one measurement of the round-trip time (RFC 6298 §2). As on
 // Linux the minimum timeout is a minimum of the variance's part of it, so that
 // a steady 300 ms path does not time out at 301.
-func (c *Conn) sample(rtt time.Duration) {
+func (c *Conn) sample(now, rtt time.Duration) {
 	r := max(micros(rtt), 1)
 	if c.srtt == 0 {
 		c.srtt = r
@@ -15,11 +15,23 @@ func (c *Conn) sample(rtt time.Duration) {
 		c.rttvar += d/4 - c.rttvar/4
 		c.srtt += r/8 - c.srtt/8
 	}
-	if c.minRTT == 0 || r < c.minRTT {
-		c.minRTT = r
-	}
+	c.shortest(now, r)
 	c.rto = c.srtt + max(4*c.rttvar, c.rtoMin)
 	c.backoff = 0 // RFC 6298 §5.7: only a measurement ends the backing off
+}
+
+// shortest keeps the shortest round trip of the last while: between half the
+// window and all of it.
+func (c *Conn) shortest(now time.Duration, r uint32) {
+	sec, half := uint32(now/time.Second), uint32(c.tune().MinRTTWindow/(2*time.Second))
+	switch age := sec - c.minSince; {
+	case c.minRTT == 0 || age >= 2*half:
+		c.minRTT, c.minNext, c.minSince = r, r, sec
+	case age >= half:
+		c.minRTT, c.minNext, c.minSince = min(c.minNext, r), r, sec
+	default:
+		c.minRTT, c.minNext = min(c.minRTT, r), min(c.minNext, r)
+	}
 }
 
 // sampleTS measures by an echoed timestamp (RFC 7323 §4), in whole ticks.
@@ -29,7 +41,7 @@ func (c *Conn) sampleTS(now time.Duration, tsEcr uint32) time.Duration {
 		return 0
 	}
 	rtt := max(time.Duration(ticks), 1) * time.Millisecond
-	c.sample(rtt)
+	c.sample(now, rtt)
 	return rtt
 }
 
@@ -40,7 +52,7 @@ func (c *Conn) timeout() time.Duration {
 
 // A sizer finds out how large a buffer a path needs: the rate at which data
 // passes through the buffer, times the round-trip time (Linux: dynamic right-
-// sizing). The smallest time ever seen is used: a queue that the buffer itself
+// sizing). The smallest time of late is used: a queue that the buffer itself
 // has filled must not make it grow.
 type sizer struct {
 	since uint32 // sizerTick

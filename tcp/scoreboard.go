@@ -34,6 +34,7 @@ type scoreboard struct {
 	delivered uint32 // bytes that it says have arrived
 	original  uint32 // bytes of those that a timeout declared lost, and that were not sent again
 	reordered bool   // it shows that the network changes the order
+	late      uint32 // by so many bytes
 	minRTT    time.Duration
 	flow      *flow // who wants to know; nil if nobody
 
@@ -142,6 +143,12 @@ func (b *scoreboard) join(i, j int) {
 	}
 }
 
+// cameLate notes that what lies at seq was overtaken.
+func (b *scoreboard) cameLate(seq uint32) {
+	b.reordered = true
+	b.late = max(b.late, b.end()-seq)
+}
+
 // arrive notes that the n bytes of r up to end have arrived.
 func (b *scoreboard) arrive(now time.Duration, r *run, n, end uint32) {
 	b.delivered += n
@@ -150,13 +157,15 @@ func (b *scoreboard) arrive(now time.Duration, r *run, n, end uint32) {
 	}
 	switch r.fate {
 	case inFlight:
-		b.reordered = b.reordered || r.at != 0 && !r.again
+		if r.at != 0 && !r.again {
+			b.cameLate(end - n)
+		}
 	case lost:
 		b.lost -= n
 		if !r.again && b.timedOut {
 			b.original += n
 		} else if !r.again {
-			b.reordered = true
+			b.cameLate(end - n)
 		}
 	case resent:
 		// RFC 8985 §6.2 step 2: sooner than a round trip it must be what was

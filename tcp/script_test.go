@@ -752,6 +752,27 @@ func (s *script) call(name string, f []string) error {
 	return nil
 }
 
+// tune sets a field of the tuning; times are milliseconds.
+func (s *script) tune(name string, n int64) error {
+	if s.cfg.Tuning == nil {
+		t := Tuning{}.Filled()
+		s.cfg.Tuning = &t
+	}
+	switch f := reflect.ValueOf(s.cfg.Tuning).Elem().FieldByName(name); {
+	case !f.IsValid():
+		return fmt.Errorf("Tuning has no %s", name)
+	case f.Kind() == reflect.Bool:
+		f.SetBool(n != 0)
+	case f.Type() == reflect.TypeFor[time.Duration]():
+		f.SetInt(n * int64(time.Millisecond))
+	case f.CanUint():
+		f.SetUint(uint64(n))
+	default:
+		f.SetInt(n)
+	}
+	return nil
+}
+
 func (s *script) configure(f []string) error {
 	for _, kv := range f {
 		k, v, _ := strings.Cut(kv, "=")
@@ -766,6 +787,12 @@ func (s *script) configure(f []string) error {
 		n, err := strconv.ParseInt(v, 0, 64)
 		if err != nil {
 			return err
+		}
+		if k[0] < 'a' {
+			if err := s.tune(k, n); err != nil {
+				return err
+			}
+			continue
 		}
 		switch k {
 		case "mss":

@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"net/netip"
 	"syscall"
 	"testing"
 	"time"
@@ -243,6 +244,8 @@ type world struct {
 	loss, dup, cut        float64
 	delay, jitter, pauses time.Duration
 	byTheBook             bool // no header prediction
+	signed                bool
+	longest               int // payload that the path takes, dropping what is longer without a word; 0: any
 	trace                 func(format string, a ...any)
 }
 
@@ -274,11 +277,11 @@ func pattern(salt uint32, off int) byte {
 func (e *simEnd) Segment(_ *Conn, p *packet.Packet) {
 	w := e.w
 	list := []*packet.Packet{p}
-	if w.r.Float64() < w.cut || w.loss > 0 {
+	if w.r.Float64() < w.cut || w.loss > 0 || w.longest > 0 {
 		list = cut(p)
 	}
 	for _, p := range list {
-		if w.r.Float64() < w.loss {
+		if w.r.Float64() < w.loss || w.longest != 0 && p.LenFrom(p.Data) > w.longest {
 			packet.Free(p)
 			continue
 		}
@@ -306,7 +309,8 @@ func (e *simEnd) receive(p *packet.Packet) error {
 	}
 	var r packet.Reason
 	if e.listen {
-		if r = e.c.Listen(w.now, p); r == 0 {
+		if r = e.cfg.Signature.Check(p); r != 0 {
+		} else if r = e.c.Listen(w.now, p); r == 0 {
 			e.listen = false
 		}
 	} else if w.byTheBook {
@@ -409,6 +413,21 @@ func (e *simEnd) deadline() time.Duration {
 	return at
 }
 
+var simAddrs = [2]netip.Addr{netip.MustParseAddr("fd00::1"), netip.MustParseAddr("fd00::2")}
+
+// randomTuning is a tuning with some things different.
+func randomTuning(r *rand.Rand) *Tuning {
+	flip := func() bool { return r.IntN(3) == 0 }
+	t := Tuning{
+		NoDSACK: flip(), NoECNFallback: flip(), NoTailProbe: flip(), NoIdleRestart: flip(), FixedRcvBuf: flip(),
+		StaticReorder: flip(), NoDupThreshold: flip(), Reordering: r.IntN(8), MinSndMSS: r.IntN(300), Retries1: r.IntN(4),
+		MTUProbing: MTUProbing(r.IntN(3)), BaseMSS: r.IntN(1500), ProbeFloor: r.IntN(300), ProbeThreshold: 1 + r.IntN(100),
+		ProbeInterval: time.Duration(r.IntN(5)) * time.Second, InvalidRate: time.Duration(r.IntN(600)-50) * time.Millisecond,
+		MinRTTWindow: time.Duration(r.IntN(10)) * time.Second, PaceSlowStart: r.IntN(400), PaceAvoidance: r.IntN(400),
+	}.Filled()
+	return &t
+}
+
 func newWorld(seed uint64) *world {
 	w := &world{r: rand.New(rand.NewPCG(seed, 1)), now: time.Second}
 	r := w.r
@@ -422,6 +441,10 @@ func newWorld(seed uint64) *world {
 		w.jitter = time.Duration(1 + r.Int64N(int64(2*w.delay)))
 	}
 	w.pauses = time.Duration(1 + r.Int64N(int64(20*time.Millisecond)))
+	w.signed = r.IntN(8) == 0
+	if r.IntN(3) == 0 {
+		w.longest = 300 + r.IntN(1500)
+	}
 	for i := range w.ends {
 		e := &w.ends[i]
 		*e = simEnd{w: w, name: string(rune('a' + i)), peer: &w.ends[1-i], salt: r.Uint32(), listen: i == 1}
@@ -443,6 +466,16 @@ func newWorld(seed uint64) *world {
 			e.cfg.ISN = -uint32(r.IntN(e.total + 2)) // wraps
 		}
 		e.cfg.Congestion = cc.Names()[r.IntN(len(cc.Names()))]
+		if w.longest != 0 || r.IntN(4) == 0 {
+			e.cfg.Tuning = randomTuning(r)
+		}
+		if w.longest != 0 { // nobody else gets over it
+			e.cfg.Tuning.MTUProbing = max(e.cfg.Tuning.MTUProbing, MTUProbingBlackHole)
+		}
+		if w.signed {
+			local, remote := simAddrs[i], simAddrs[1-i]
+			e.cfg.Signature = &Signature{local, remote, []byte("key")}
+		}
 		e.c.Init(&e.cfg, &w.pool, e)
 		if r.IntN(4) == 0 {
 			e.c.SetMaxPacingRate(w.now, 1<<(14+r.Uint64N(16)))

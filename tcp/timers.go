@@ -112,6 +112,9 @@ func (c *Conn) retransmit(now time.Duration) {
 		return
 	}
 	again := c.retries > 0
+	if int(c.retries) >= c.tune().Retries1 && c.sndUna != c.iss {
+		c.blackHole(now)
+	}
 	c.retries++
 	c.backoff = min(c.backoff+1, 16)
 	if c.sndUna == c.iss {
@@ -159,6 +162,7 @@ func (c *Conn) retransmit(now time.Duration) {
 // enterLoss declares everything in flight lost.
 func (c *Conn) enterLoss() {
 	c.ca = caLoss
+	c.mended()
 	c.recover = c.sndNxt
 	c.rtxNxt = c.sndUna
 	c.rtxCur = c.q.first()

@@ -65,6 +65,7 @@ func (c *Conn) forget() {
 func (c *Conn) sentAgain(now time.Duration, seq, n uint32) {
 	c.retransOut++
 	c.timing = false
+	c.inconclusive()
 	c.rtxTS = c.tsNow(now)
 	if u := c.undo; u != nil && c.ca != caOpen {
 		if !u.resent {
