@@ -2,6 +2,7 @@ package host
 
 import (
 	"fmt"
+	"math"
 	"net/netip"
 	"slices"
 	"strings"
@@ -116,6 +117,22 @@ type Settings struct {
 	TCPAbortOnOverflow bool
 	// TCPRFC1337 keeps a reset from ending TIME-WAIT (net.ipv4.tcp_rfc1337).
 	TCPRFC1337 bool
+	// TCP is what seldom differs of TCP, for the connections to come.
+	TCP tcp.Tuning
+	// TCPChallenges is how many challenges all connections send a second, more
+	// or less (net.ipv4.tcp_challenge_ack_limit); 0 means any number.
+	TCPChallenges int
+	// TCPTimeWaitReuse says whose addresses in TIME-WAIT connecting may take,
+	// one of TimeWaitReuseOn and its kin; 0 means the loopback's
+	// (net.ipv4.tcp_tw_reuse).
+	TCPTimeWaitReuse int
+	// TCPNotSentLowat is from how many bytes on that have not been sent a Socket
+	// is not ready for writing, unless it says otherwise; 0 means any number
+	// (net.ipv4.tcp_notsent_lowat).
+	TCPNotSentLowat int
+	// RcvBufMax and SndBufMax bound in bytes what programs may ask for buffers
+	// (net.core.rmem_max, wmem_max); 0 means 208 KiB.
+	RcvBufMax, SndBufMax int
 	// TCPKeepIdle and TCPKeepInterval are after how many seconds of silence a
 	// Socket that keeps connections alive asks, and again, and TCPKeepProbes how
 	// often in vain (net.ipv4.tcp_keepalive_time, tcp_keepalive_intvl,
@@ -157,6 +174,13 @@ type Settings struct {
 	PortMin, PortMax uint16
 }
 
+// Whose addresses in TIME-WAIT connecting may take.
+const (
+	TimeWaitReuseOff      = -1
+	TimeWaitReuseOn       = 1
+	TimeWaitReuseLoopback = 2
+)
+
 func orDefault[T comparable](v *T, d T) {
 	var zero T
 	if *v == zero {
@@ -196,6 +220,11 @@ func (s *Settings) fill() {
 	orDefault(&s.IGMPRobustness, 2)
 	orDefault(&s.MLDRobustness, 2)
 	orDefault(&s.TCPFastOpen, FastOpenClient)
+	s.TCP = s.TCP.Filled()
+	orDefault(&s.TCPChallenges, math.MaxInt32)
+	orDefault(&s.TCPTimeWaitReuse, TimeWaitReuseLoopback)
+	orDefault(&s.RcvBufMax, 208<<10)
+	orDefault(&s.SndBufMax, 208<<10)
 	orDefault(&s.UDPRcvBuf, 2<<20)
 	orDefault(&s.MemoryMax, 2<<30)
 	orDefault(&s.TimeWaitMax, 65536)

@@ -320,7 +320,7 @@ func (ln *lane) connect(to netip.AddrPort, face *Socket) (*tcpSocket, syscall.Er
 	if face != nil && face.bind.port != 0 {
 		port = face.bind.port
 		if e := ln.tcp.find(d.src, to.Addr(), port, to.Port()); e != nil {
-			if old = e.wait; old == nil || !old.reusable(ln.now) {
+			if old = e.wait; old == nil || !ln.reusable(old) {
 				return nil, syscall.EADDRNOTAVAIL
 			}
 		}
@@ -357,7 +357,7 @@ func (ln *lane) connectPort(src netip.Addr, to netip.AddrPort) (port uint16, old
 	}
 	port = ln.ephemeral(func(port uint16) bool {
 		e := ln.tcp.find(src, to.Addr(), port, to.Port())
-		if e != nil && e.wait != nil && e.wait.reusable(ln.now) {
+		if e != nil && e.wait != nil && ln.reusable(e.wait) {
 			old = e.wait
 		}
 		return old != nil

@@ -66,9 +66,11 @@ type lane struct {
 	redirectTimer clock.Entry
 	unlooped      bool // what is sent to groups is not looped back
 
-	drops  packet.Counters
-	stats  Stats
-	closed bool
+	drops packet.Counters
+	stats Stats
+
+	challenges challenges
+	closed     bool
 }
 
 // closer is any socket, as the lane's close sees it.

@@ -756,7 +756,7 @@ func (s *Socket) ready(ln *lane) (ev socket.Events) {
 		if c.conn.UrgentReady() {
 			ev |= socket.EventPri
 		}
-		if wr || c.conn.Space() >= c.conn.SndBuf()/3 && (s.opt.NotSentLowat == 0 || c.conn.Unsent() < s.opt.NotSentLowat) {
+		if wr || c.conn.Space() >= c.conn.SndBuf()/3 && s.sentEnough(ln) {
 			ev |= socket.EventOut
 		}
 	}
@@ -1169,6 +1169,16 @@ func (s *Socket) Options() (o SocketOptions) {
 	s.ln.lock()
 	defer s.ln.unlock(nil)
 	return s.opt
+}
+
+// sentEnough reports whether so little waits to be sent that more may be
+// written (Linux: TCP_NOTSENT_LOWAT).
+func (s *Socket) sentEnough(ln *lane) bool {
+	low := s.opt.NotSentLowat
+	if low == 0 {
+		low = ln.conf.set.TCPNotSentLowat
+	}
+	return low == 0 || s.conn.conn.Unsent() < low
 }
 
 // SetOptions changes the options and puts those that have changed into effect.

@@ -195,25 +195,24 @@ func setAllowed(s *Settings, v string) bool {
 }
 
 // remembered are settings of Linux that can be written and read back, and with
-// which nothing happens yet: what they turn on is not there, or cannot be
-// turned off. Their values are Linux's before anybody has written any.
+// which nothing happens: buffers and fragments are bounded by other settings
+// here, nothing is remembered of peers, there is no queue below a connection
+// that would have to be kept short (tcp_limit_output_bytes, tcp_autocorking),
+// and what is not there cannot be turned on. Their values are Linux's before
+// anybody has written any.
 var remembered = map[string]string{
-	"net.ipv4.tcp_dsack": "1", "net.ipv4.tcp_ecn_fallback": "1",
-	"net.ipv4.tcp_recovery": "1", "net.ipv4.tcp_early_retrans": "3", "net.ipv4.tcp_reordering": "3", "net.ipv4.tcp_max_reordering": "300",
-	"net.ipv4.tcp_retries1": "3", "net.ipv4.tcp_slow_start_after_idle": "1",
-	"net.ipv4.tcp_notsent_lowat": "4294967295",
-	"net.ipv4.tcp_mtu_probing":   "0", "net.ipv4.tcp_base_mss": "1024", "net.ipv4.tcp_min_snd_mss": "48", "net.ipv4.tcp_tw_reuse": "2",
-	"net.ipv4.tcp_moderate_rcvbuf": "1", "net.ipv4.tcp_autocorking": "1",
-	"net.ipv4.tcp_challenge_ack_limit": "2147483647", "net.ipv4.tcp_invalid_ratelimit": "500", "net.ipv4.tcp_limit_output_bytes": "4194304",
-	"net.ipv4.tcp_min_rtt_wlen": "300", "net.ipv4.tcp_adv_win_scale": "1", "net.ipv4.tcp_pacing_ss_ratio": "200",
-	"net.ipv4.tcp_pacing_ca_ratio": "120", "net.ipv4.tcp_no_metrics_save": "0", "net.ipv4.tcp_mem": "187380\t249843\t374760",
-	"net.core.rmem_max": "212992", "net.core.wmem_max": "212992", "net.core.wmem_default": "212992",
-	"net.ipv4.ipfrag_time": "30", "net.ipv4.ipfrag_high_thresh": "4194304", "net.ipv6.ip6frag_time": "60",
+	"net.ipv4.tcp_autocorking": "1", "net.ipv4.tcp_limit_output_bytes": "4194304",
+	"net.ipv4.tcp_adv_win_scale": "1", "net.ipv4.tcp_no_metrics_save": "0", "net.ipv4.tcp_mem": "187380\t249843\t374760",
+	"net.core.wmem_default": "212992",
+	"net.ipv4.ipfrag_time":  "30", "net.ipv4.ipfrag_high_thresh": "4194304", "net.ipv6.ip6frag_time": "60",
 	"net.ipv4.ip_nonlocal_bind": "0", "net.ipv4.ip_no_pmtu_disc": "0", "net.ipv4.tcp_l3mdev_accept": "0",
 }
 
 func findSysctl(name string) (sysctl, bool) {
 	if c, ok := ipSysctls[name]; ok {
+		return c, true
+	}
+	if c, ok := tcpSysctls[name]; ok {
 		return c, true
 	}
 	c, ok := sysctls[name]

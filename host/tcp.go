@@ -197,6 +197,7 @@ func (s *tcpSocket) config(isn uint32, set bool, opt *sockOptions) tcp.Config {
 		FinWait2: time.Duration(ln.conf.set.TCPFinTimeout) * time.Second,
 
 		Congestion: ln.conf.set.TCPCongestion,
+		Tuning:     &ln.conf.set.TCP,
 	}
 	if f.Src.Is6() {
 		cfg.MSSDefault = mssDefault6

@@ -96,13 +96,6 @@ func (t *timeWaits) clear(ln *lane) {
 // connecting may take its addresses (Linux: tcp_tw_reuse_delay).
 const timeWaitReuseAge = time.Second
 
-// reusable reports whether connecting may replace the connection: with
-// timestamps, whatever is left of it in the network will be told from the new
-// one's segments (RFC 6191).
-func (w *timeWait) reusable(now time.Duration) bool {
-	return w.Timestamps() && now-(w.Deadline()-tcp.TimeWaitLen) >= timeWaitReuseAge
-}
-
 // timeWaitIn takes a segment for a connection in TIME-WAIT. It reports whether
 // the segment opens a new connection, whose sequence numbers shall then begin
 // at isn; otherwise p is gone.

@@ -165,11 +165,11 @@ var wanted = map[optName]bool{
 	{IPPROTO_IPV6, IPV6_RECVPKTINFO}: true, {IPPROTO_IPV6, IPV6_RECVHOPLIMIT}: true, {IPPROTO_IPV6, IPV6_RECVTCLASS}: true,
 }
 
-// Least and largest buffers, as Linux doubles them for its overhead.
+// Least buffers, as Linux doubles them for its overhead.
 const (
-	rcvBufMin = 2304
-	sndBufMin = 4608
-	bufMax    = 2 * 212992
+	rcvBufMin   = 2304
+	sndBufMin   = 4608
+	bufForceMax = 1 << 29 // of who may exceed the settings
 )
 
 func boolInt(b bool) int32 {
@@ -290,13 +290,21 @@ func (p *Process) SetSockOpt(fd, level, name int, data []byte) syscall.Errno {
 			}
 		})
 	case optName{SOL_SOCKET, SO_RCVBUF}, optName{SOL_SOCKET, SO_RCVBUFFORCE}:
-		size := clamp(2*int64(v), rcvBufMin, bufMax)
+		most := p.h.Settings().RcvBufMax
+		if name == SO_RCVBUFFORCE {
+			most = bufForceMax
+		}
+		size := clamp(2*int64(v), rcvBufMin, 2*int64(most))
 		f.mu.Lock()
 		f.inReq = size
 		f.mu.Unlock()
 		return f.set(func(o *host.SocketOptions) { o.RcvBuf = size / 2 })
 	case optName{SOL_SOCKET, SO_SNDBUF}, optName{SOL_SOCKET, SO_SNDBUFFORCE}:
-		size := clamp(2*int64(v), sndBufMin, bufMax)
+		most := p.h.Settings().SndBufMax
+		if name == SO_SNDBUFFORCE {
+			most = bufForceMax
+		}
+		size := clamp(2*int64(v), sndBufMin, 2*int64(most))
 		f.mu.Lock()
 		f.outReq = size
 		f.mu.Unlock()
@@ -725,7 +733,7 @@ func tcpInfo(i *tcp.Info, now time.Duration) []byte {
 	put(76, segs(min(i.Ssthresh, math.MaxInt32)))
 	put(80, segs(i.Cwnd))
 	put(84, uint32(i.AdvMSS))
-	put(88, 3)
+	put(88, uint32(i.Reordering))
 	put(96, uint32(i.RcvBuf))
 	put(100, uint32(i.Retrans))
 	le.PutUint64(b[104:], orUnbounded(i.PacingRate))

@@ -114,7 +114,7 @@
 // Data on a SYN is not taken, except by Fast
 // Open, but left for the peer to repeat.
 //
-// RFCs: 1122, 1191 (reaction), 1337 (on demand), 2018, 2385, 2883, 3042, 3168, 3465, 3522 (detection), 5482 (without its option), 5681, 5927 (the check),
+// RFCs: 1122, 1191 (reaction), 1337 (on demand), 2018, 2385, 2883, 3042, 3168, 3465, 3522 (detection), 4821, 5482 (without its option), 5681, 5927 (the check),
 // 5682, 5961, 6093, 6191, 6298, 6528 (the host's), 6582, 6675, 6691, 6928, 6937, 7323, 7413,
 // 7661 (in part), 8257, 8985, 9293, 9406, 9438.
 package tcp
