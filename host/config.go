@@ -59,8 +59,8 @@ type Settings struct {
 	// are divided among the ways of a route
 	// (net.ipv4.fib_multipath_hash_policy and the IPv6 twin).
 	MultipathL4 bool
-	// ICMPEchoBroadcasts: echo requests to broadcast addresses are answered
-	// (net.ipv4.icmp_echo_ignore_broadcasts is 0).
+	// ICMPEchoBroadcasts: echo requests to broadcast addresses and IPv4 groups are
+	// answered (net.ipv4.icmp_echo_ignore_broadcasts is 0).
 	ICMPEchoBroadcasts bool
 	// NoAcceptRA: routers' advertisements are not listened to, as they are by
 	// hosts that do not forward (net.ipv6.conf.*.accept_ra).

@@ -99,6 +99,8 @@ func (ln *lane) icmpError(in *link.Adapter, p *packet.Packet, c icmpCause) {
 	} else {
 		wire.PutICMP(e.Push(wire.ICMPLen), uint8(c.type4), c.code4, 0, c.rest)
 		e.Proto = wire.ProtoICMP
+		// A control message goes before what it is about (RFC 1812 §4.3.2.5).
+		e.TOS = p.TOS&0x1e | 0xc0
 	}
 	e.Src, e.Dst, e.TTL = src, p.Src, ln.ttl(&d, p.Src)
 	e.Track = p.Track.Answer()
@@ -232,13 +234,13 @@ func (ln *lane) icmpv6In(a *link.Adapter, p *packet.Packet) {
 
 // echoIn answers an echo request with the same packet.
 func (ln *lane) echoIn(a *link.Adapter, p *packet.Packet, reply uint8) {
-	broadcast := p.Dst == broadcast4 || ln.conf.addrs.Broadcast(a.Index(), p.Dst)
+	broadcast := p.Dst == broadcast4 || p.Dst.Is4() && p.Dst.IsMulticast() || ln.conf.addrs.Broadcast(a.Index(), p.Dst)
 	if ln.conf.set.ICMPEchoIgnoreAll || broadcast && !ln.conf.set.ICMPEchoBroadcasts || p.Src.IsUnspecified() {
 		ln.drop(p, packet.ReasonEchoIgnored)
 		return
 	}
 	src := p.Dst
-	if src.IsMulticast() || broadcast {
+	if broadcast || src.IsMulticast() {
 		src = netip.Addr{} // let the route choose
 	}
 	var d dst

@@ -69,22 +69,27 @@ func (r *raw) Receive(_ *link.Adapter, l *packet.List, _ *link.Work) {
 
 // send delivers frames to the host and returns when it is done with them.
 func (r *raw) send(frames ...[]byte) {
+	transmit(r.t, r.a, frames...)
+	r.settle()
+}
+
+// transmit sends frames by an adapter and returns when they are delivered.
+func transmit(t testing.TB, a *link.Adapter, frames ...[]byte) {
 	var l packet.List
 	for _, f := range frames {
 		p := packet.Get()
 		p.Reset(64)
 		n := copy(p.Append(min(len(f), 128)), f)
 		if n < len(f) && !p.AppendBytes(f[n:]) {
-			r.t.Fatalf("frame of %d bytes does not fit a packet", len(f))
+			t.Fatalf("frame of %d bytes does not fit a packet", len(f))
 		}
 		p.Net = p.Start() + uint16(min(wire.EthernetLen, p.HeadLen()))
 		l.Push(p)
 	}
 	w := link.NewWork(nil)
-	r.a.Enqueue(&l)
-	r.a.Flush(w)
+	a.Enqueue(&l)
+	a.Flush(w)
 	w.Run()
-	r.settle()
 }
 
 // settle waits for what the host has sent to be here: one of its timers may

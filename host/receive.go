@@ -119,7 +119,10 @@ func (ln *lane) ipv6In(a *link.Adapter, p *packet.Packet) {
 		ln.drop(p, packet.ReasonIPSource)
 		return
 	}
-	if p.Dst.IsLoopback() && !a.Capabilities().Loopback {
+	// Groups of the interface's scope, and of the reserved one below it, are
+	// never on a wire (RFC 4291 §2.7).
+	here := p.Dst.IsLoopback() || ip[24] == 0xff && ip[25]&15 <= 1
+	if here && !a.Capabilities().Loopback {
 		ln.drop(p, packet.ReasonLoopback)
 		return
 	}
@@ -296,7 +299,9 @@ func (ln *lane) transportIn(a *link.Adapter, p *packet.Packet) {
 		if p.Src.Is6() {
 			c.rest = nextHeaderAt(p)
 		}
-		ln.icmpError(a, p, c)
+		if p.Proto != wire.ProtoNoNext || p.Src.Is4() { // which is nothing to complain of (RFC 8200 §4.7)
+			ln.icmpError(a, p, c)
+		}
 		ln.drop(p, packet.ReasonProtocol)
 	}
 }
