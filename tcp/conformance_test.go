@@ -36,8 +36,11 @@ func TestConformance(t *testing.T) {
 		return strings.TrimSuffix(filepath.Base(file), ".txt") + "/"
 	})
 	test := regexp.MustCompile(`(?m)^func (Test\w+)\(`)
-	for _, pkg := range []string{"tcp", "host", "posix"} {
-		collect("../"+pkg+"/*_test.go", test, func(string) string { return pkg + "." })
+	literal := regexp.MustCompile(`"((?:[^"\\\n]|\\.)+)"`)
+	for _, dir := range []string{"tcp", "host", "posix", "wire", "ip/frag", "ip/group", "ip/ifaddr", "ip/neigh", "ip/route"} {
+		pkg := filepath.Base(dir)
+		collect("../"+dir+"/*_test.go", test, func(string) string { return pkg + "." })
+		collect("../"+dir+"/*_test.go", literal, func(string) string { return "case of " + pkg + " " })
 	}
 	name := regexp.MustCompile("`([^`]+)`")
 	for line := range strings.Lines(string(page)) {
@@ -49,7 +52,13 @@ func TestConformance(t *testing.T) {
 			t.Errorf("nothing shows it: %s", line)
 		}
 		for _, m := range names {
-			if !exists[m[1]] {
+			if exists[m[1]] {
+				continue
+			}
+			// A test with the name of a case of its table.
+			test, c, _ := strings.Cut(m[1], "/")
+			pkg, _, _ := strings.Cut(test, ".")
+			if !exists[test] || !exists["case of "+pkg+" "+c] {
 				t.Errorf("there is no %s", m[1])
 			}
 		}
