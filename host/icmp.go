@@ -144,8 +144,15 @@ func (ln *lane) mayAnswer(in *link.Adapter, p *packet.Packet, c *icmpCause) bool
 		}
 		return true
 	}
-	if p.Proto == wire.ProtoICMPv6 {
-		b := p.From(p.Transport)
+	proto, b := p.Proto, p.From(p.Transport)
+	if proto == wire.ProtoFragment { // the first one has what tells
+		ip := wire.IPv6(p.From(p.Net))
+		x, _ := wire.WalkExtensions(ip[wire.IPv6Len:], ip.NextHeader())
+		if proto, b = x.Proto, ip[wire.IPv6Len+x.Len:]; x.FragOffset != 0 {
+			return true
+		}
+	}
+	if proto == wire.ProtoICMPv6 {
 		return len(b) > 0 && !wire.ICMPv6Type(b[0]).IsError() && wire.ICMPv6Type(b[0]) != wire.ICMPv6Redirect
 	}
 	return true

@@ -496,6 +496,10 @@ func kernelCases() (list []kernelCase) {
 		b.Payload(append([]byte{128}, payload(12)...)).SetProto(wire.ProtoICMPv6).PushFragment(0, true, id6)
 	}))
 	id6++
+	add("6 likewise, of an error", eth6(wire.IPv6Fields{}, func(b *wire.Builder) {
+		b.Payload(append([]byte{1}, payload(12)...)).SetProto(wire.ProtoICMPv6).PushFragment(0, true, id6)
+	}))
+	id6++
 	add("6 fragment beyond 65535", eth6(wire.IPv6Fields{}, func(b *wire.Builder) {
 		b.Payload(payload(100)).SetProto(wire.ProtoICMPv6).PushFragment(65528, false, id6)
 	}))
