@@ -35,6 +35,7 @@ func (ln *lane) udpIn(a *link.Adapter, p *packet.Packet) {
 	}
 	s := ln.ports.datagram(p.Dst, p.Src, udp.DstPort(), udp.SrcPort(), p.Ingress)
 	if s == nil {
+		p.Track = packet.Track{} // the packet has arrived: its flow is found by what is quoted
 		ln.icmpError(a, p, icmpPort)
 		ln.drop(p, packet.ReasonUDPNoSocket)
 		return

@@ -172,12 +172,14 @@ const (
 	CtLabels                  // 16
 	CtBytes                   // 8
 	CtPackets                 // 8
+	CtBytesAll                // 8: of both directions
+	CtPacketsAll              // 8
 	ctCount
 )
 
 var ctText = []string{"state", "direction", "status", "mark", "expiration", "helper", "l3proto", "protocol",
-	"saddr", "daddr", "proto_src", "proto_dst", "zone", "id", "labels", "bytes", "packets"}
-var ctLen = [ctCount]uint8{4, 1, 4, 4, 4, 16, 1, 1, 16, 16, 2, 2, 2, 4, 16, 8, 8}
+	"saddr", "daddr", "proto_src", "proto_dst", "zone", "id", "labels", "bytes", "packets", "bytes of both", "packets of both"}
+var ctLen = [ctCount]uint8{4, 1, 4, 4, 4, 16, 1, 1, 16, 16, 2, 2, 2, 4, 16, 8, 8, 8, 8}
 
 // CtStateBits is a value of [CtState] (NF_CT_STATE_BIT).
 type CtStateBits uint32

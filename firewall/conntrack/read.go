@@ -60,7 +60,11 @@ func (r *Reading) LoadCt(key classify.CtKey, inReply bool, dst []byte) bool {
 	case classify.CtMark:
 		binary.BigEndian.PutUint32(dst, e.mark)
 	case classify.CtExpiration:
-		binary.BigEndian.PutUint32(dst, uint32(min(max(e.expires-r.Now, 0)/time.Millisecond, 1<<32-1)))
+		left := max(e.expires-r.Now, 0) / time.Millisecond
+		if e.status&Confirmed == 0 {
+			left = 0 // its time has not begun
+		}
+		binary.BigEndian.PutUint32(dst, uint32(min(left, 1<<32-1)))
 	case classify.CtHelper:
 		h := e.helper()
 		if h == nil {
@@ -97,6 +101,10 @@ func (r *Reading) LoadCt(key classify.CtKey, inReply bool, dst []byte) bool {
 		binary.BigEndian.PutUint64(dst, e.bytes[n.dir])
 	case classify.CtPackets:
 		binary.BigEndian.PutUint64(dst, e.packets[n.dir])
+	case classify.CtBytesAll:
+		binary.BigEndian.PutUint64(dst, e.bytes[original]+e.bytes[reply])
+	case classify.CtPacketsAll:
+		binary.BigEndian.PutUint64(dst, e.packets[original]+e.packets[reply])
 	default:
 		return false
 	}

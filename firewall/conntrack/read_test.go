@@ -52,6 +52,8 @@ func TestReading(t *testing.T) {
 		{classify.CtLabels, false, string(labels[:])},
 		{classify.CtBytes, false, "\x00\x00\x00\x00\x00\x00\x00\x28"},
 		{classify.CtPackets, true, "\x00\x00\x00\x00\x00\x00\x00\x01"},
+		{classify.CtBytesAll, false, "\x00\x00\x00\x00\x00\x00\x00\x50"},
+		{classify.CtPacketsAll, false, "\x00\x00\x00\x00\x00\x00\x00\x02"},
 	} {
 		var buf [16]byte
 		if !r.LoadCt(k.key, k.reply, buf[:len(k.want)]) || string(buf[:len(k.want)]) != k.want {
@@ -68,6 +70,28 @@ func TestReading(t *testing.T) {
 			t.Errorf("state %d: %x", state, buf)
 		}
 		packet.Free(q)
+	}
+}
+
+// A zone takes back that a packet is not to be tracked, and forestalls it; the
+// first packet's flow does not expire yet.
+func TestNoTrackZone(t *testing.T) {
+	ct := NewTable(Settings{})
+	for _, s := range [][]*classify.Statement{{NoTrack(), SetZone(7, packet.TrackBoth)}, {SetZone(7, packet.TrackBoth), NoTrack()}} {
+		p := udp(client, server, 1000, 53, "")
+		for _, s := range s {
+			s.Do(&classify.Input{Packet: p})
+		}
+		tracker{ct}.JudgePacket(&hook.Context{}, p)
+		if p.Track.State != packet.TrackNew || p.Track.Zone != 7 {
+			t.Errorf("track %+v", p.Track)
+		}
+		var left [4]byte
+		r := &Reading{Table: ct, Packet: p}
+		if !r.LoadCt(classify.CtExpiration, false, left[:]) || left != [4]byte{} {
+			t.Errorf("expires in %x", left)
+		}
+		packet.Free(p)
 	}
 }
 

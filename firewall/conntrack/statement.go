@@ -8,10 +8,11 @@ import (
 )
 
 // NoTrack is the statement that a packet is not to be tracked (nft: notrack).
-// It acts before the tracker, at hook.PriorityRaw.
+// It acts before the tracker, at hook.PriorityRaw. A packet that has got a zone
+// stays one to be tracked, as with the kernel.
 func NoTrack() *classify.Statement {
 	return &classify.Statement{Name: "notrack", Do: func(in *classify.Input) classify.Verdict {
-		if in.Packet.Track.State == packet.TrackNone {
+		if in.Packet.Track == (packet.Track{}) {
 			in.Packet.Track.State = packet.TrackUntracked
 		}
 		return classify.Verdict{}
@@ -19,10 +20,13 @@ func NoTrack() *classify.Statement {
 }
 
 // SetZone is the statement that a packet's flow is looked for in a zone, which
-// counts in the directions dirs (nft: ct zone set). It acts before the tracker.
+// counts in the directions dirs (nft: ct zone set). It acts before the tracker,
+// and takes NoTrack back.
 func SetZone(zone uint16, dirs packet.TrackDirs) *classify.Statement {
 	return &classify.Statement{Name: fmt.Sprintf("ct zone set %d", zone), Do: func(in *classify.Input) classify.Verdict {
-		in.Packet.Track.Zone, in.Packet.Track.Dirs = zone, dirs
+		if t := &in.Packet.Track; t.Conn == nil {
+			*t = packet.Track{Zone: zone, Dirs: dirs}
+		}
 		return classify.Verdict{}
 	}}
 }

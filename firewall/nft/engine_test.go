@@ -1,6 +1,7 @@
 package nft_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -20,6 +21,7 @@ import (
 	"github.com/towpath/towpath/ip/route"
 	"github.com/towpath/towpath/link/cable"
 	"github.com/towpath/towpath/packet"
+	"github.com/towpath/towpath/wire"
 )
 
 // network is a client and a server with a gateway between them.
@@ -285,5 +287,56 @@ func TestAllocs(t *testing.T) {
 			t.Errorf("%s: %v allocations", c.packet, n)
 		}
 		packet.Free(x.Packet)
+	}
+}
+
+// What rules set in headers leaves the checksums right.
+func TestMangle(t *testing.T) {
+	for _, c := range []struct{ packet, rule string }{
+		{"tcp 10.1.0.2:4000 > 203.0.113.2:80 syn", "ip saddr set 10.9.9.9"},
+		{"udp 10.1.0.2:4000 > 203.0.113.2:80 len 9", "ip daddr set 10.9.9.9"},
+		{"icmp 10.1.0.2 > 203.0.113.2 len 9", "ip daddr set 10.9.9.9"},
+		{"icmp 10.1.0.2 > 203.0.113.2 len 9", "icmp sequence set 99"},
+		{"tcp 10.1.0.2:4000 > 203.0.113.2:80 syn", "tcp dport set 8080"},
+		{"udp 10.1.0.2:4000 > 203.0.113.2:80 len 9", "udp sport set 8080"},
+		{"udp 10.1.0.2:4000 > 203.0.113.2:80 len 9", "ip dscp set ef"},
+		{"udp 10.1.0.2:4000 > 203.0.113.2:80 len 9", "ip ttl set 3"},
+		{"tcp [fd00::1]:4000 > [fd00::2]:80 ack", "ip6 saddr set fd00::7"},
+		{"icmpv6 fd00::1 > fd00::2 len 8", "ip6 daddr set fd00::7"},
+		{"icmpv6 fd00::1 > fd00::2 len 8", "icmpv6 id set 7"},
+		{"udp [fd00::1]:4000 > [fd00::2]:80", "ip6 hoplimit set 7 ip6 dscp set ef ip6 flowlabel set 5"},
+	} {
+		rs, err := nft.Read("r.nft", "table inet t { chain c { type filter hook input priority 0; "+c.rule+" counter; }; }")
+		if err != nil {
+			t.Errorf("%s: %v", c.rule, err)
+			continue
+		}
+		var judge hook.PacketJudge
+		e, err := nft.NewEngine(nft.Config{}, func(_ hook.Point, _ int, j hook.PacketJudge) error {
+			judge = j
+			return nil
+		}, nil)
+		if err == nil {
+			err = e.Replace(rs)
+		}
+		if err != nil {
+			t.Errorf("%s: %v", c.rule, err)
+			continue
+		}
+		x, err := nft.ParseProbe(c.packet)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := x.Packet
+		before := p.Bytes()
+		judge.JudgePacket(&hook.Context{Point: hook.Input}, p)
+		var pseudo uint32
+		if p.Proto != wire.ProtoICMP {
+			pseudo = wire.PseudoSum(p.Src, p.Dst, p.Proto, p.LenFrom(p.Transport))
+		}
+		if wire.Fold(p.TransportSum(pseudo)) != 0xffff || p.Src.Is4() && !wire.IPv4(p.From(p.Net)).ChecksumOK() || bytes.Equal(before, p.Bytes()) {
+			t.Errorf("%s: %s makes %x of %x", c.packet, c.rule, p.Bytes(), before)
+		}
+		packet.Free(p)
 	}
 }

@@ -596,6 +596,12 @@ func (g *generator) load(e Expr, dst classify.Reg) error {
 		if g.config.Conntrack == nil {
 			return g.cannot("%s needs connection tracking, and there is none here", exprText(e))
 		}
+		switch {
+		case e.Dir == "" && k == classify.CtBytes:
+			k = classify.CtBytesAll
+		case e.Dir == "" && k == classify.CtPackets:
+			k = classify.CtPacketsAll
+		}
 		g.emit(classify.Ct{Key: k, Reply: e.Dir == "reply", Dst: dst})
 	case *Fib:
 		g.emit(fibLoad(e, dst))

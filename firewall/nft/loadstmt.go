@@ -519,7 +519,7 @@ func setField(p *packet.Packet, b classify.Base, off, bits int, v []byte) bool {
 		mend(p.From(p.Net)[10:12], old, new)
 	}
 	if sum := transportSum(p); sum != nil {
-		pseudo := b == classify.Network && (p.Src.Is4() && lo >= 12 || p.Src.Is6() && lo >= 8)
+		pseudo := b == classify.Network && p.Proto != wire.ProtoICMP && (p.Src.Is4() && lo >= 12 || p.Src.Is6() && lo >= 8)
 		switch at := checksumAt(p.Proto); {
 		case pseudo && p.Checksum == packet.ChecksumPartial:
 			mendPartial(sum, old, new)

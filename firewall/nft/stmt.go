@@ -527,6 +527,9 @@ func (p *parser) natTarget(t token, n *NAT) {
 	if !p.is(":") {
 		n.Addr = p.natAddr(addr)
 	}
+	if m, ok := n.Addr.(*MapOf); ok && m.wide || n.Prefix {
+		n.Family = fam // as it is listed
+	}
 	if p.take(":") {
 		if m, ok := n.Addr.(*MapOf); ok && m != nil {
 			p.transport(t, "a port")
@@ -555,7 +558,11 @@ func (p *parser) natAddr(addr *Type) Expr {
 		}
 		m := &MapOf{Key: e, data: addr}
 		if !p.is("@") {
-			m.Set = p.anon(setTypes{key: typesOf(e), data: p.natData(addr)})
+			set := p.anon(setTypes{key: typesOf(e), data: p.natData(addr)})
+			m.Set, m.wide = set, slices.ContainsFunc(set.Elems, func(e *Elem) bool {
+				_, one := e.Data.(*Value)
+				return !one
+			})
 			return m
 		}
 		at := p.peek2()
@@ -563,7 +570,7 @@ func (p *parser) natAddr(addr *Type) Expr {
 		if len(s.Data) == 0 || s.Data[0].Name != addr.Name {
 			p.fail(at.Pos, "map %s does not lead to addresses of type %s", ref.Name, addr.Name)
 		}
-		m.Set = ref
+		m.Set, m.wide = ref, len(s.Data) > 1
 		return m
 	}
 	if addr == nil {

@@ -230,6 +230,7 @@ type (
 		Key  Expr
 		Set  Expr
 		data *Type
+		wide bool // it leads to more than an address
 	}
 )
 
