@@ -220,6 +220,21 @@ func (s *Socket) FilterOf(adapter int32, g netip.Addr, exclude bool, sources []n
 	})
 }
 
+// FilterIn returns of which sources a socket wants a group: of those listed, in
+// the order of addresses, or of all but those. It fails with EADDRNOTAVAIL if the
+// socket has not joined the group.
+func (s *Socket) FilterIn(adapter int32, g netip.Addr) (exclude bool, sources []netip.Addr, e syscall.Errno) {
+	e = s.grouped(adapter, g, func(_ *lane, k group.Key) syscall.Errno {
+		m := s.udp.member(k)
+		if m == nil {
+			return syscall.EADDRNOTAVAIL
+		}
+		exclude, sources = m.filter.Exclude, m.filter.Sources
+		return 0
+	})
+	return exclude, slices.Clone(sources), e
+}
+
 // grouped does something about a group on an adapter.
 func (s *Socket) grouped(adapter int32, g netip.Addr, do func(*lane, group.Key) syscall.Errno) syscall.Errno {
 	return s.hold(func(ln *lane) syscall.Errno {

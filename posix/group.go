@@ -232,3 +232,96 @@ func (w *wayOptions) groupFilter(b []byte, v6 bool) syscall.Errno {
 	}
 	return w.f.sock.FilterOf(int32(binary.LittleEndian.Uint32(b)), g, exclude, sources)
 }
+
+// putStorage makes a struct sockaddr_storage of an address.
+func putStorage(a netip.Addr) []byte {
+	b := make([]byte, sizeStorage)
+	if a.Is4() {
+		binary.LittleEndian.PutUint16(b, AF_INET)
+		copy(b[4:], a.AsSlice())
+		return b
+	}
+	binary.LittleEndian.PutUint16(b, AF_INET6)
+	copy(b[8:], a.AsSlice())
+	return b
+}
+
+// Asks reports whether an option is one that asks: it is read by
+// [Process.GetSockOptOf], for what is asked stands where the answer will.
+func Asks(level, name int) bool {
+	return level == IPPROTO_IP && name == IP_MSFILTER || (level == IPPROTO_IP || level == IPPROTO_IPV6) && name == MCAST_MSFILTER
+}
+
+// GetSockOptOf reads an option that asks: value is what stands in the caller's
+// memory. Of a filter it names the group and how many sources there is room for;
+// the answer has those that fit, and says how many there are.
+func (p *Process) GetSockOptOf(fd, level, name int, value []byte) ([]byte, syscall.Errno) {
+	f, e := p.socketOf(fd)
+	switch {
+	case e != 0:
+		return nil, e
+	case level == IPPROTO_IPV6 && f.sock.Family() != AF_INET6, !Asks(level, name):
+		return nil, syscall.ENOPROTOOPT
+	}
+	w := p.wayOf(f)
+	if name == IP_MSFILTER {
+		return w.getMSFilter(value)
+	}
+	return w.getGroupFilter(value, level == IPPROTO_IPV6)
+}
+
+// modeOf is a filter mode's number.
+func modeOf(exclude bool) uint32 { return uint32(boolInt(!exclude)) }
+
+func (w *wayOptions) getMSFilter(b []byte) ([]byte, syscall.Errno) {
+	if len(b) < sizeMSFilter {
+		return nil, syscall.EINVAL
+	}
+	g := netip.AddrFrom4([4]byte(b))
+	if !g.IsMulticast() {
+		return nil, syscall.EINVAL
+	}
+	index, e := w.byAddress(netip.AddrFrom4([4]byte(b[4:])))
+	if e != 0 {
+		return nil, e
+	}
+	exclude, sources, e := w.f.sock.FilterIn(index, g)
+	if e != 0 {
+		return nil, e
+	}
+	out := append([]byte(nil), b[:8]...)
+	out = binary.LittleEndian.AppendUint32(out, modeOf(exclude))
+	out = binary.LittleEndian.AppendUint32(out, uint32(len(sources)))
+	for _, a := range sources[:min(len(sources), int(binary.LittleEndian.Uint32(b[12:])))] {
+		out = append(out, a.AsSlice()...)
+	}
+	return out, 0
+}
+
+func (w *wayOptions) getGroupFilter(b []byte, v6 bool) ([]byte, syscall.Errno) {
+	if len(b) < sizeGroupFilter {
+		return nil, syscall.EINVAL
+	}
+	g, ok := storage(b[8:], v6)
+	switch {
+	case !ok && v6:
+		return nil, syscall.EADDRNOTAVAIL
+	case !ok, !g.IsMulticast():
+		return nil, syscall.EINVAL
+	}
+	index := int32(binary.LittleEndian.Uint32(b))
+	if !w.known(index) {
+		return nil, syscall.EADDRNOTAVAIL
+	}
+	exclude, sources, e := w.f.sock.FilterIn(index, g)
+	if e != 0 {
+		return nil, e
+	}
+	out := append([]byte(nil), b[:8+sizeStorage]...)
+	out = binary.LittleEndian.AppendUint32(out, modeOf(exclude))
+	out = binary.LittleEndian.AppendUint32(out, uint32(len(sources)))
+	for _, a := range sources[:min(len(sources), int(binary.LittleEndian.Uint32(b[12+sizeStorage:])))] {
+		out = append(out, putStorage(a)...)
+	}
+	return out, 0
+}

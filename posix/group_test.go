@@ -5,6 +5,8 @@ package posix_test
 import (
 	"encoding/binary"
 	"net/netip"
+	"syscall"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -78,6 +80,30 @@ func (m *mcast) filter(what string, mode uint32, sources ...netip.Addr) {
 		b = append(b, storage(a)...)
 	}
 	m.set(what, unix.MCAST_MSFILTER, b)
+}
+
+// ask reads an option that asks, with room for n sources.
+func (m *mcast) ask(what string, name int, value []byte) {
+	var b []byte
+	var e syscall.Errno
+	switch c := m.t.c.(type) {
+	case ours:
+		b, e = c.p.GetSockOptOf(m.fd, m.level, name, value)
+	default:
+		b = append([]byte(nil), value...)
+		size := uint32(len(b))
+		_, _, e = unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(m.fd), uintptr(m.level), uintptr(name), uintptr(unsafe.Pointer(&b[0])), uintptr(unsafe.Pointer(&size)), 0)
+		b = b[:size]
+	}
+	if e != 0 {
+		b = nil
+	}
+	m.t.log("%s: % x %v", what, b, e)
+}
+
+func (m *mcast) askFilter(what string, g netip.Addr, index uint32, n int) {
+	b := join(u32s(index), storage(g), u32s(7, uint32(n)))
+	m.ask(what, unix.MCAST_MSFILTER, append(b, make([]byte, 128*n)...))
 }
 
 var groupScripts = []struct {
@@ -155,6 +181,33 @@ var groupScripts = []struct {
 		m.set("source of another family", unix.MCAST_JOIN_SOURCE_GROUP, join(u32s(1), storage(m.group), storage(m.odd)))
 		m.set("no group", unix.MCAST_JOIN_SOURCE_GROUP, join(u32s(1), storage(m.src[0]), storage(m.src[0])))
 		m.set("no adapter", unix.MCAST_JOIN_SOURCE_GROUP, join(u32s(999), storage(m.group), storage(m.src[0])))
+	}},
+	{"groups: filters read", func(t *trace, d int) {
+		m := t.mcast(d, unix.SOCK_DGRAM)
+		m.askFilter("no member", m.group, 1, 3)
+		m.member("join", unix.MCAST_JOIN_GROUP, m.group, 1)
+		m.askFilter("all", m.group, 1, 3)
+		m.filter("exclude", 0, m.src[:2]...)
+		m.askFilter("room for three", m.group, 1, 3)
+		m.askFilter("room for one", m.group, 1, 1)
+		m.askFilter("room for none", m.group, 1, 0)
+		m.filter("include", 1, m.src[3])
+		m.askFilter("included", m.group, 1, 1)
+		m.askFilter("no adapter", m.group, 999, 1)
+		m.askFilter("another group", m.group.Next(), 1, 1)
+		m.askFilter("no group", m.src[0], 1, 1)
+		m.askFilter("other family", m.odd, 1, 1)
+		m.ask("short", unix.MCAST_MSFILTER, u32s(1, 2))
+		if d == unix.AF_INET {
+			req := func(a netip.Addr, n uint32) []byte {
+				return append(join(a.AsSlice(), lo4.AsSlice(), u32s(7, n)), make([]byte, 4*n)...)
+			}
+			m.ask("by address", unix.IP_MSFILTER, req(m.group, 2))
+			m.ask("no room", unix.IP_MSFILTER, req(m.group, 0))
+			m.ask("no group", unix.IP_MSFILTER, req(m.src[0], 2))
+			m.ask("another group", unix.IP_MSFILTER, req(m.group.Next(), 2))
+			m.ask("short", unix.IP_MSFILTER, req(m.group, 2)[:12])
+		}
 	}},
 	{"groups: options of IPv4", func(t *trace, d int) {
 		if d != unix.AF_INET {

@@ -126,7 +126,7 @@ func kernelSegment(t *testing.T) *segment {
 		t.Fatal(err)
 	}
 	for _, x := range []struct{ name, value string }{
-		{"net.ipv6.conf.tap0.dad_transmits", "0"}, // when it ends, all groups are told of again
+		{"net.ipv6.conf.tap0.accept_dad", "0"}, // when it ends, all groups are told of again
 		{"net.ipv6.conf.tap0.mldv2_unsolicited_report_interval", "10"},
 	} {
 		if e := kernelSysctl(x.name, x.value); e != 0 {

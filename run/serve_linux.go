@@ -473,6 +473,11 @@ func (c *call) getsockopt(k *sock, far int) {
 	case level == posix.SOL_SOCKET && name == posix.SO_ERROR:
 		b = native.AppendUint32(nil, uint32(k.takeError(far)))
 		b = b[:min(len(b), int(size))]
+	case posix.Asks(level, name):
+		q := make([]byte, min(size, optionMax))
+		if e = c.read(c.Args[3], q); e == 0 {
+			b, e = c.p.GetSockOptOf(k.id, level, name, q)
+		}
 	default:
 		b, e = c.p.GetSockOpt(k.id, level, name, int(size))
 		if k.isOver() {
@@ -486,8 +491,8 @@ func (c *call) getsockopt(k *sock, far int) {
 	c.fail(e)
 }
 
-// optionMax bounds the values of options.
-const optionMax = 4096
+// optionMax bounds the values of options; a filter of 64 sources fits.
+const optionMax = 16 << 10
 
 func (c *call) setsockopt(k *sock) {
 	size := int32(c.Args[4])
