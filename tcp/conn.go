@@ -463,6 +463,9 @@ func (c *Conn) end(err error) {
 	c.state = StateClosed
 	c.err = err
 	c.rtxAt, c.ackAt, c.lifeAt = never, never, never
+	if c.paced {
+		c.rare.flow.at = never
+	}
 	c.ackNow = false
 	c.q.free(c.pool)
 	c.freeOutOfOrder()

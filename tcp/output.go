@@ -94,16 +94,18 @@ func (c *Conn) sendNew(now time.Duration) {
 			break
 		}
 		n := min(unsent, uint32(wnd))
+		if c.ca == caLoss {
+			room := c.frtoRoom()
+			if room == 0 {
+				break // not even a FIN
+			}
+			n = min(n, room)
+		}
 		if n > 0 {
 			if room := c.congestionRoom(); room < n {
 				c.limited = c.sndNxt
 				if n = room - room%mss; n == 0 {
 					break // an ACK will make room
-				}
-			}
-			if c.ca == caLoss {
-				if n = min(n, c.frtoRoom()); n == 0 {
-					break
 				}
 			}
 			n = min(n, c.packetMax())
@@ -190,7 +192,8 @@ func (c *Conn) sendLost(now time.Duration) {
 
 // retransmitAt sends n bytes from rtxNxt on again, and the FIN if it follows.
 func (c *Conn) retransmitAt(now time.Duration, n uint32) {
-	fin := c.finSent && c.rtxNxt+n == c.sndEnd
+	// A FIN that was sent since is not among what was lost.
+	fin := c.finSent && c.rtxNxt+n == c.sndEnd && gt(c.recover, c.sndEnd)
 	got := c.sendData(now, c.rtxNxt, n, &c.rtxCur, fin)
 	c.sentAgain(now, c.rtxNxt, got)
 	c.rtxNxt += got

@@ -179,7 +179,7 @@ func (c *Conn) checkQuiet() error {
 		return fmt.Errorf("ACK wanted after Output")
 	}
 	if c.state == StateClosed && c.Deadline() != never {
-		return fmt.Errorf("timer in CLOSED")
+		return fmt.Errorf("timer in CLOSED: rtx %v ack %v life %v paced %v", c.rtxAt, c.ackAt, c.lifeAt, c.paced)
 	}
 	return nil
 }
@@ -247,6 +247,7 @@ type world struct {
 	signed                bool
 	longest               int // payload that the path takes, dropping what is longer without a word; 0: any
 	trace                 func(format string, a ...any)
+	weather               func() // changes the wire as time passes; nil: nothing does
 }
 
 type simEnd struct {
@@ -404,10 +405,11 @@ func (e *simEnd) deadline() time.Duration {
 	if e.listen {
 		return at
 	}
-	if !e.shut && e.c.Space() > 0 && e.c.State() != StateClosed {
+	waits := e.written == e.total && e.c.State() == StateSynSent // to be able to shut down
+	if !e.shut && e.c.Space() > 0 && e.c.State() != StateClosed && !waits {
 		at = min(at, e.writeAt)
 	}
-	if e.c.Readable() > 0 {
+	if e.c.Readable() > 0 || e.c.EOF() && !e.eof {
 		at = min(at, e.readAt)
 	}
 	return at
@@ -430,7 +432,15 @@ func randomTuning(r *rand.Rand) *Tuning {
 
 func newWorld(seed uint64) *world {
 	w := &world{r: rand.New(rand.NewPCG(seed, 1)), now: time.Second}
+	w.populate()
+	w.ends[0].c.Connect(w.now)
+	return w
+}
+
+// populate makes the wire and the two ends anew, and lets b listen.
+func (w *world) populate() {
 	r := w.r
+	w.loss, w.dup, w.jitter, w.longest = 0, 0, 0, 0
 	if r.IntN(4) > 0 {
 		w.loss = r.Float64() * 0.15
 		w.dup = r.Float64() * 0.1
@@ -481,8 +491,6 @@ func newWorld(seed uint64) *world {
 			e.c.SetMaxPacingRate(w.now, 1<<(14+r.Uint64N(16)))
 		}
 	}
-	w.ends[0].c.Connect(w.now)
-	return w
 }
 
 // run lets the world run until both ends are closed.
@@ -499,6 +507,9 @@ func (w *world) run() error {
 			break
 		}
 		w.now = max(w.now, at)
+		if w.weather != nil {
+			w.weather()
+		}
 		for len(w.wire) > 0 && w.wire[0].at <= w.now {
 			f := heap.Pop(&w.wire).(flying)
 			if err := f.to.receive(f.p); err != nil {

@@ -72,6 +72,9 @@ func (c *Conn) armKeepAlive(now time.Duration) {
 
 // keepAlive is the keep-alive timeout.
 func (c *Conn) keepAlive(now time.Duration) {
+	if asked := c.lifeAt - secs(c.keepInterval); c.lastSeg > asked {
+		c.keepSent = 0 // the last probe was answered
+	}
 	c.lifeAt = never
 	idle := secs(c.keepIdle)
 	switch {
