@@ -205,6 +205,7 @@ ReasonTCPTimeWaitPaws     tcp/testdata
 ReasonTCPMD5Missing    tcp/testdata
 ReasonTCPMD5Unexpected tcp/testdata
 ReasonTCPMD5Wrong      tcp/testdata
+ReasonTCPDeferred      tcp/testdata
 ReasonHostClosed       host:TestDropClosed
 `
 

@@ -130,6 +130,9 @@ type Settings struct {
 	// is not ready for writing, unless it says otherwise; 0 means any number
 	// (net.ipv4.tcp_notsent_lowat).
 	TCPNotSentLowat int
+	// NonlocalBind: Sockets may bind to addresses that the host does not have
+	// (net.ipv4.ip_nonlocal_bind and the IPv6 twin).
+	NonlocalBind bool
 	// RcvBufMax and SndBufMax bound in bytes what programs may ask for buffers
 	// (net.core.rmem_max, wmem_max); 0 means 208 KiB.
 	RcvBufMax, SndBufMax int

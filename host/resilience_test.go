@@ -446,8 +446,13 @@ func TestSlowReaders(t *testing.T) {
 	set.MemoryMax = 16 << 20
 	must(t, p.host.SetSettings(set))
 	opened := make(map[uint16]bool)
-	for port := uint16(20_000); p.host.Stats().MemoryUsed < set.MemoryMax; port++ {
+	cost := int64(0) // of a connection that has sent nothing
+	for port := uint16(20_000); p.host.Stats().MemoryUsed+cost <= set.MemoryMax; port++ {
+		before := p.host.Stats().MemoryUsed
 		s := p.open(port, &wire.TCPOptions{HasMSS: true, MSS: 1000})
+		if cost == 0 {
+			cost = p.host.Stats().MemoryUsed - before
+		}
 		opened[port] = true
 		p.send(eth4(wire.IPv4Fields{}, tcpSeg(wire.TCPFields{SrcPort: port, DstPort: 80, Flags: wire.TCPAck, Seq: 1, Ack: p.isn + 1, Window: 0})))
 		for {

@@ -85,6 +85,8 @@ type sockOptions struct {
 	MulticastTTL  uint8       // of datagrams to groups (IP_MULTICAST_TTL, IPV6_MULTICAST_HOPS)
 	MTUDiscover   MTUDiscover // of datagrams by IPv4 (IP_MTU_DISCOVER)
 	MTUDiscover6  MTUDiscover // by IPv6
+	FreeBind      bool        // Bind takes addresses that the host does not have (IP_FREEBIND)
+	Transparent   bool        // the same (IP_TRANSPARENT)
 	NoPort        bool        // Bind to port 0 leaves the port to Connect (IP_BIND_ADDRESS_NO_PORT)
 
 	// Of UDP.
@@ -111,6 +113,8 @@ type sockOptions struct {
 	FastOpenNoCookie bool
 	FastOpenKeys     []FastOpenKey // of a listener; none: the host's
 	MD5Keys          []MD5Key      // as SetMD5Key has made them
+	DeferAccept      int           // timeouts of the SYN-ACK for which a listener waits for data (TCP_DEFER_ACCEPT)
+	SaveSYN          bool          // a listener's connections keep their SYN's headers (TCP_SAVE_SYN)
 }
 
 // defaultOptions are those of a new socket.
@@ -366,7 +370,7 @@ func (s *Socket) Bind(a netip.AddrPort) syscall.Errno {
 		if s.bind.port != 0 || s.live() {
 			return syscall.EINVAL
 		}
-		if !ip.IsUnspecified() && (!ln.bindable(ip) || ip.IsMulticast() || ip == broadcast4) {
+		if !ip.IsUnspecified() && (!s.mayBind(ln, ip) || ip.IsMulticast() || ip == broadcast4) {
 			return syscall.EADDRNOTAVAIL
 		}
 		e = syscall.EADDRINUSE
@@ -383,6 +387,29 @@ func (s *Socket) Bind(a netip.AddrPort) syscall.Errno {
 		s.lockAddr, s.lockPort = s.lockAddr || !ip.IsUnspecified(), s.lockPort || a.Port() != 0
 		return 0
 	})
+}
+
+// mayBind reports whether the socket may have this address as its own, now or
+// because it may come later.
+func (s *Socket) mayBind(ln *lane, ip netip.Addr) bool {
+	return s.opt.FreeBind || s.opt.Transparent || ln.conf.set.NonlocalBind || ln.bindable(ip)
+}
+
+// SavedSYN takes away the headers of the SYN that opened an accepted
+// connection, IP's first: if the listener has had SaveSYN and a buffer of size
+// bytes suffices. Otherwise n is how long it would have to be; there are none if
+// that is 0.
+func (s *Socket) SavedSYN(size int) (b []byte, n int, e syscall.Errno) {
+	e = s.hold(func(*lane) syscall.Errno {
+		if s.conn == nil {
+			return 0
+		}
+		if n = len(s.conn.syn); n <= size {
+			b, s.conn.syn = s.conn.syn, nil
+		}
+		return 0
+	})
+	return b, n, e
 }
 
 // live reports whether a stream socket is anything but closed: it listens, or
@@ -513,7 +540,7 @@ func (s *Socket) Accept() (c *Socket, e syscall.Errno) {
 		}
 		c = &Socket{ln: ln, six: s.six, typ: s.typ, proto: s.proto, opt: s.opt, conn: conn, state: sockConnected, lockAddr: s.lockAddr}
 		c.name, c.bind.addr = conn.local(), s.bind.addr
-		c.opt.FastOpen = 0
+		c.opt.FastOpen, c.opt.DeferAccept = 0, 0
 		c.opt.MD5Keys = s.opt.onlyFor(c.name.Addr(), conn.remote().Addr())
 		conn.face, conn.linger = c, c.opt.Linger
 		ln.sockets[c] = struct{}{}

@@ -45,7 +45,7 @@ func (s *Socket) bindDatagram(ln *lane, ip netip.Addr, port uint16) syscall.Errn
 	if u.binding.port != 0 {
 		return syscall.EINVAL
 	}
-	if !ip.IsUnspecified() && !ln.bindable(ip) {
+	if !ip.IsUnspecified() && !s.mayBind(ln, ip) {
 		return syscall.EADDRNOTAVAIL
 	}
 	b := s.bindingTo(ip, port)

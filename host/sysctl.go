@@ -205,7 +205,7 @@ var remembered = map[string]string{
 	"net.ipv4.tcp_adv_win_scale": "1", "net.ipv4.tcp_no_metrics_save": "0", "net.ipv4.tcp_mem": "187380\t249843\t374760",
 	"net.core.wmem_default": "212992",
 	"net.ipv4.ipfrag_time":  "30", "net.ipv4.ipfrag_high_thresh": "4194304", "net.ipv6.ip6frag_time": "60",
-	"net.ipv4.ip_nonlocal_bind": "0", "net.ipv4.ip_no_pmtu_disc": "0", "net.ipv4.tcp_l3mdev_accept": "0",
+	"net.ipv4.ip_no_pmtu_disc": "0", "net.ipv4.tcp_l3mdev_accept": "0",
 }
 
 func findSysctl(name string) (sysctl, bool) {

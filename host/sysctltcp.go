@@ -38,8 +38,10 @@ var tcpSysctls = map[string]sysctl{
 			return err == nil && n <= TimeWaitReuseLoopback
 		},
 	},
-	"net.core.rmem_max": integer(func(s *Settings) *int { return &s.RcvBufMax }, 2304, 1<<30),
-	"net.core.wmem_max": integer(func(s *Settings) *int { return &s.SndBufMax }, 4608, 1<<30),
+	"net.ipv4.ip_nonlocal_bind": boolean(func(s *Settings) *bool { return &s.NonlocalBind }),
+	"net.ipv6.ip_nonlocal_bind": boolean(func(s *Settings) *bool { return &s.NonlocalBind }),
+	"net.core.rmem_max":         integer(func(s *Settings) *int { return &s.RcvBufMax }, 2304, 1<<30),
+	"net.core.wmem_max":         integer(func(s *Settings) *int { return &s.SndBufMax }, 4608, 1<<30),
 	// Linux up to 6.16 knew a third bit, or rather the lack of it: loss
 	// recovery without RACK.
 	"net.ipv4.tcp_recovery": {

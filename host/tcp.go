@@ -1,6 +1,7 @@
 package host
 
 import (
+	"bytes"
 	"encoding/binary"
 	"net/netip"
 	"slices"
@@ -127,6 +128,7 @@ type tcpSocket struct {
 	mark      uint32       // of its packets
 	older     *tcpSocket   // its handshakes
 	newer     *tcpSocket
+	syn       []byte     // headers of the SYN, if they are kept
 	early     *fastQueue // opened by a SYN with data, handshake not complete
 	fast      bool       // began with Fast Open
 
@@ -625,6 +627,12 @@ func (l *tcpListener) receive(ln *lane, a *link.Adapter, p *packet.Packet, isn u
 	if resumes {
 		r = s.conn.Resume(ln.now, p, mss)
 	} else {
+		if o := l.options(); o != nil {
+			s.conn.DeferAccept(o.DeferAccept)
+			if o.SaveSYN {
+				s.syn = bytes.Clone(p.From(p.Net)[:p.Data-p.Net])
+			}
+		}
 		give, take := ln.fastOpenSYN(l, p)
 		if give != nil || take {
 			s.conn.AcceptFastOpen(give, take)

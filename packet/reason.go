@@ -210,6 +210,7 @@ const (
 	ReasonTCPMD5Missing       // no MD5 signature where there must be one (RFC 2385)
 	ReasonTCPMD5Unexpected    // MD5 signature of a peer without a key
 	ReasonTCPMD5Wrong         // MD5 signature by another key, or of something else
+	ReasonTCPDeferred         // completes a handshake that waits for data (Linux: TCP_DEFER_ACCEPT)
 
 	// Host.
 	ReasonHostClosed // host closed
@@ -406,6 +407,7 @@ var reasonText = [ReasonCount]string{
 	ReasonTCPMD5Missing:       "tcp md5 signature missing",
 	ReasonTCPMD5Unexpected:    "tcp md5 signature unexpected",
 	ReasonTCPMD5Wrong:         "tcp md5 signature wrong",
+	ReasonTCPDeferred:         "tcp handshake waits for data",
 	ReasonHostClosed:          "host closed",
 }
 

@@ -137,6 +137,8 @@ const (
 	IPV6_RECVTCLASS     = 66
 	IPV6_TCLASS         = 67
 	IPV6_HDRINCL        = 36
+	IPV6_TRANSPARENT    = 75
+	IPV6_FREEBIND       = 78
 
 	UDP_SEGMENT = 103
 	UDP_GRO     = 104
@@ -153,10 +155,7 @@ type optName struct{ level, name int }
 var kept = map[optName]int32{
 	{SOL_SOCKET, SO_DEBUG}: 0, {SOL_SOCKET, SO_DONTROUTE}: 0, {SOL_SOCKET, SO_PRIORITY}: 0, {SOL_SOCKET, SO_ZEROCOPY}: 0,
 	{SOL_SOCKET, SO_BUSY_POLL}: 0, {SOL_SOCKET, SO_INCOMING_CPU}: -1,
-	{IPPROTO_TCP, TCP_DEFER_ACCEPT}: 0, {IPPROTO_TCP, TCP_TIMESTAMP}: 0,
-	{IPPROTO_TCP, TCP_SAVE_SYN}: 0, {IPPROTO_TCP, TCP_INQ}: 0,
-	{IPPROTO_TCP, TCP_TX_DELAY}: 0,
-	{IPPROTO_IP, IP_FREEBIND}:   0, {IPPROTO_IP, IP_TRANSPARENT}: 0,
+	{IPPROTO_TCP, TCP_TIMESTAMP}: 0, {IPPROTO_TCP, TCP_TX_DELAY}: 0,
 }
 
 // wanted are options that ask for control messages.
@@ -366,6 +365,19 @@ func (p *Process) SetSockOpt(fd, level, name int, data []byte) syscall.Errno {
 				o.FinWait2 = time.Duration(v) * time.Second
 			}
 		})
+	case optName{IPPROTO_TCP, TCP_DEFER_ACCEPT}:
+		return f.set(func(o *host.SocketOptions) { o.DeferAccept = deferTimeouts(v) })
+	case optName{IPPROTO_TCP, TCP_SAVE_SYN}:
+		if v < 0 || v > 1 {
+			return syscall.EINVAL
+		}
+		return f.set(func(o *host.SocketOptions) { o.SaveSYN = v != 0 })
+	case optName{IPPROTO_TCP, TCP_INQ}:
+		if v < 0 || v > 1 {
+			return syscall.EINVAL
+		}
+		f.want(n, v != 0)
+		return 0
 	case optName{IPPROTO_TCP, TCP_FASTOPEN}, optName{IPPROTO_TCP, TCP_FASTOPEN_CONNECT}, optName{IPPROTO_TCP, TCP_FASTOPEN_NO_COOKIE}:
 		return p.setFastOpen(f, name, v)
 	case optName{IPPROTO_TCP, TCP_NOTSENT_LOWAT}:
@@ -629,7 +641,19 @@ func (p *Process) getOption(f *file, n optName, size int) ([]byte, syscall.Errno
 		return flag(o.FastOpenNoCookie)
 	case optName{IPPROTO_TCP, TCP_FASTOPEN_KEY}:
 		return p.fastOpenKeys(&o), 0
-	case optName{IPPROTO_TCP, TCP_SAVED_SYN}, optName{IPPROTO_TCP, TCP_CC_INFO}:
+	case optName{IPPROTO_TCP, TCP_DEFER_ACCEPT}:
+		return num(deferSeconds(o.DeferAccept))
+	case optName{IPPROTO_TCP, TCP_SAVE_SYN}:
+		return flag(o.SaveSYN)
+	case optName{IPPROTO_TCP, TCP_INQ}:
+		return flag(f.recv[n])
+	case optName{IPPROTO_TCP, TCP_SAVED_SYN}:
+		b, n, e := f.sock.SavedSYN(size)
+		if e == 0 && n > size {
+			e = syscall.EINVAL
+		}
+		return b, e
+	case optName{IPPROTO_TCP, TCP_CC_INFO}:
 		return nil, 0
 	case optName{IPPROTO_IP, IP_TOS}:
 		return num(int32(o.TOS))

@@ -353,7 +353,11 @@ func (p *Process) Accept(fd, want, flags int) (int, Addr, syscall.Errno) {
 		return -1, Addr{}, e
 	}
 	peer, _ := s.PeerName()
-	n, e := p.add(want, newFile(s, flags))
+	child := newFile(s, flags)
+	if f.wantsInq() {
+		child.want(optName{IPPROTO_TCP, TCP_INQ}, true)
+	}
+	n, e := p.add(want, child)
 	if e != 0 {
 		s.Close()
 		return -1, Addr{}, e
@@ -516,6 +520,9 @@ func (p *Process) Recv(fd int, b []byte, flags int) (m Msg, e syscall.Errno) {
 	})
 	if got > 0 && stream {
 		e = 0 // what has come is given, whatever came then
+	}
+	if e == 0 && stream {
+		m.Ctl = f.inq()
 	}
 	m.N = got
 	return m, e

@@ -154,6 +154,10 @@ func (w *wayOptions) number(n optName) (change func(*host.SocketOptions, int32),
 		return func(o *host.SocketOptions, v int32) { o.MTUDiscover = host.MTUDiscover(v) }, between(0, int32(host.MTUOmit))
 	case optName{IPPROTO_IPV6, IPV6_MTU_DISCOVER}:
 		return func(o *host.SocketOptions, v int32) { o.MTUDiscover6 = host.MTUDiscover(v) }, between(0, int32(host.MTUOmit))
+	case optName{IPPROTO_IP, IP_FREEBIND}, optName{IPPROTO_IPV6, IPV6_FREEBIND}:
+		return func(o *host.SocketOptions, v int32) { o.FreeBind = v != 0 }, any
+	case optName{IPPROTO_IP, IP_TRANSPARENT}, optName{IPPROTO_IPV6, IPV6_TRANSPARENT}:
+		return func(o *host.SocketOptions, v int32) { o.Transparent = v != 0 }, any
 	case optName{IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT}:
 		return func(o *host.SocketOptions, v int32) { o.NoPort = v != 0 }, any
 	case optName{SOL_UDP, UDP_SEGMENT}:
@@ -208,6 +212,10 @@ func (w *wayOptions) get(n optName) (b []byte, e syscall.Errno, ok bool) {
 		v = int32(o.MTUDiscover)
 	case optName{IPPROTO_IPV6, IPV6_MTU_DISCOVER}:
 		v = int32(o.MTUDiscover6)
+	case optName{IPPROTO_IP, IP_FREEBIND}, optName{IPPROTO_IPV6, IPV6_FREEBIND}:
+		v = boolInt(o.FreeBind)
+	case optName{IPPROTO_IP, IP_TRANSPARENT}, optName{IPPROTO_IPV6, IPV6_TRANSPARENT}:
+		v = boolInt(o.Transparent)
 	case optName{IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT}:
 		v = boolInt(o.NoPort)
 	case optName{SOL_UDP, UDP_SEGMENT}, optName{SOL_UDP, UDP_GRO}:

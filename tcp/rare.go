@@ -30,6 +30,9 @@ type rare struct {
 	fast fastOpen
 	sign *Signature // of all segments; nil: none
 
+	deferral uint8 // timeouts for which the handshake waits for data; 0: none
+	deferred bool  // its bare acknowledgment has come
+
 	tuning *Tuning // nil: the default
 	search *search // of the path MTU; nil: not searched
 	degree uint32  // what the network's reordering has been seen to be, segments
@@ -135,6 +138,37 @@ func (c *Conn) SetQuickAck(on bool) {
 	if c.ackAt != never {
 		c.ackNow = true
 	}
+}
+
+// DeferAccept has the handshake be complete only when data comes, or when the
+// SYN-ACK has timed out so many times: a bare acknowledgment is not heard until
+// then (Linux: TCP_DEFER_ACCEPT). It is called between Init and Listen.
+func (c *Conn) DeferAccept(timeouts int) {
+	if timeouts > 0 {
+		c.extra().deferral = uint8(min(timeouts, math.MaxUint8))
+	}
+}
+
+// defers reports whether s, which acknowledges our SYN-ACK, is one to wait
+// after.
+func (c *Conn) defers(s *segment) bool {
+	x := c.rare
+	if x == nil || c.active || c.retries >= x.deferral || s.end() != c.rcvNxt {
+		return false
+	}
+	x.deferred = true
+	return true
+}
+
+// waitsForData reports whether a timeout of the SYN-ACK passes in silence: the
+// peer has it, and is given a last chance only when the waiting is about to
+// end. limit is how many timeouts there may be.
+func (c *Conn) waitsForData(limit uint8) (silent bool, most uint8) {
+	x := c.rare
+	if x == nil || !x.deferred {
+		return false, limit
+	}
+	return c.retries+1 < x.deferral, max(limit, x.deferral)
 }
 
 // SetFinWait2 sets for how long a closed connection waits for the peer's FIN,

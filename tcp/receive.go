@@ -470,6 +470,9 @@ func (c *Conn) checkAck(now time.Duration, s *segment) packet.Reason {
 			c.sendReset(now, s.ack, false)
 			return packet.ReasonTCPSynAckAck
 		}
+		if c.defers(s) {
+			return packet.ReasonTCPDeferred
+		}
 		c.synAcked(now, s)
 		c.sndWnd = uint32(s.wnd) << c.sndScale
 		c.maxWnd = max(c.maxWnd, c.sndWnd)

@@ -727,6 +727,8 @@ func (s *script) call(name string, f []string) error {
 		if got != f[0] {
 			return fmt.Errorf("deadline in %s", got)
 		}
+	case "defer": // timeouts
+		c.DeferAccept(arg(0))
 	case "sign": // with a key, or none
 		if f[0] == "none" {
 			c.SetSignature(nil)
@@ -825,6 +827,8 @@ func (s *script) configure(f []string) error {
 			s.cfg.NoFRTO = n == 0
 		case "ecn":
 			s.cfg.ECN = []ECNMode{ECNOff, ECNOn, ECNAccept}[n]
+		case "synackretries":
+			s.cfg.SynAckRetries = int(n)
 		case "synretries":
 			s.cfg.SynRetries = int(n)
 		default:

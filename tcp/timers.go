@@ -98,12 +98,12 @@ func (c *Conn) keepAlive(now time.Duration) {
 // retransmit is the retransmission timeout (RFC 9293 §3.10.8, RFC 6298 §5.4 to
 // 5.7).
 func (c *Conn) retransmit(now time.Duration) {
-	limit := c.retries2
+	limit, silent := c.retries2, false
 	switch {
 	case c.state == StateSynSent:
 		limit = c.synRetries
 	case c.sndUna == c.iss:
-		limit = c.synAckRetries
+		silent, limit = c.waitsForData(c.synAckRetries)
 	case c.readClosed:
 		limit = min(limit, c.orphanRetries)
 	}
@@ -120,6 +120,10 @@ func (c *Conn) retransmit(now time.Duration) {
 	}
 	c.retries++
 	c.backoff = min(c.backoff+1, 16)
+	if silent {
+		c.rtxAt = now + c.timeout()
+		return
+	}
 	if c.sndUna == c.iss {
 		c.synLost = true
 		c.sentAgain(now, c.iss, 1)
