@@ -242,27 +242,22 @@ var groupScripts = []struct {
 		m.set("short", unix.IP_MSFILTER, filter(1, 1)[:15])
 		m.set("leave", unix.IP_MSFILTER, filter(1, 0))
 		m.set("leave again", unix.IP_MSFILTER, filter(1, 0))
-		for i := range 22 {
+		for range 22 {
 			m.group = m.group.Next()
 			m.set("many groups", unix.IP_ADD_MEMBERSHIP, join(m.group.AsSlice(), lo4.AsSlice()))
-			_ = i
 		}
 	}},
 	{"groups: what is received", func(t *trace, d int) {
-		// On the loopback, from the loopback's address and to a port.
-		m := t.mcast(d, t.nonblock(unix.SOCK_DGRAM))
-		ifOpt, all := []byte{127, 0, 0, 1}, unix.IP_MULTICAST_ALL
-		optIf := unix.IP_MULTICAST_IF
-		anyAddr := any4
 		if d == unix.AF_INET6 {
-			return // the loopback has no route to groups everywhere
+			return // not every loopback has a route to groups
 		}
-		t.err("bind", t.c.bind(m.fd, netip.AddrPortFrom(anyAddr, 0)))
+		m := t.mcast(d, t.nonblock(unix.SOCK_DGRAM))
+		t.err("bind", t.c.bind(m.fd, netip.AddrPortFrom(any4, 0)))
 		at, _ := t.c.name(m.fd)
 		to := netip.AddrPortFrom(m.group, at.Port())
 		a := t.open(d, t.nonblock(unix.SOCK_DGRAM))
 		t.err("bind", t.c.bind(a, netip.AddrPortFrom(t.loopback(d), 0)))
-		t.err("adapter", t.c.set(a, m.level, optIf, ifOpt))
+		t.err("adapter", t.c.set(a, m.level, unix.IP_MULTICAST_IF, lo4.AsSlice()))
 		other := t.open(d, t.nonblock(unix.SOCK_DGRAM))
 		say := func(what string) {
 			t.send(a, what, 0, to)
@@ -274,9 +269,9 @@ var groupScripts = []struct {
 		m2.fd = other
 		m2.member("other joins", unix.MCAST_JOIN_GROUP, m.group, 1)
 		say("all hear")
-		t.int(m.fd, m.level, all)
-		t.setInt(m.fd, m.level, all, 0)
-		t.int(m.fd, m.level, all)
+		t.int(m.fd, m.level, unix.IP_MULTICAST_ALL)
+		t.setInt(m.fd, m.level, unix.IP_MULTICAST_ALL, 0)
+		t.int(m.fd, m.level, unix.IP_MULTICAST_ALL)
 		say("not joined")
 		m.member("join", unix.MCAST_JOIN_GROUP, m.group, 1)
 		say("joined")
@@ -292,6 +287,6 @@ var groupScripts = []struct {
 		say("included")
 		m.member("leave", unix.MCAST_LEAVE_GROUP, m.group, 1)
 		say("left")
-		t.setInt(m.fd, m.level, all, 2)
+		t.setInt(m.fd, m.level, unix.IP_MULTICAST_ALL, 2)
 	}},
 }
