@@ -25,7 +25,7 @@ test: programs fmt vet lint unit race
 # Programs that tests compare with. Where they cannot be had, tests say so and
 # are skipped.
 programs:
-	@.ci/need tcpdump curl python3 ping ip ss ifconfig netstat traceroute tracepath sysctl gcc nc qemu-aarch64-static || true
+	@.ci/need tcpdump curl python3 ping ip ss ifconfig netstat traceroute tracepath sysctl gcc nc wget socat nginx haproxy redis-server redis-cli memcached iperf3 git dig qemu-aarch64-static || true
 
 fmt:
 	@bad=$$(gofmt -l .); test -z "$$bad" || { echo "not formatted by gofmt:" $$bad; exit 1; }

@@ -117,12 +117,16 @@ func (s *server) parseAddr(b []byte) (a posix.Addr, e syscall.Errno) {
 }
 
 // formatAddr writes a sockaddr. index is the adapter of a link-local address
-// without a zone.
+// without a zone. What is no address of the family is shown as the unspecified
+// one: any process of this system may send to the far ends.
 func (s *server) formatAddr(a posix.Addr, index int32) []byte {
 	b := native.AppendUint16(nil, uint16(a.Family))
 	b = binary.BigEndian.AppendUint16(b, a.Port())
 	if a.Family == posix.AF_INET {
-		ip := a.Addr().As4()
+		var ip [4]byte
+		if v4 := a.Addr().Unmap(); v4.Is4() {
+			ip = v4.As4()
+		}
 		return append(append(b, ip[:]...), make([]byte, 8)...)
 	}
 	ip := a.Addr().As16()

@@ -276,18 +276,23 @@ func (c *call) tryReceive(k *sock, far int, list []*message, flags int) bool {
 
 // receiveError takes an error off the queue, which is never waited for.
 func (c *call) receiveError(k *sock, far int, m *message) (int, syscall.Errno) {
+	if k.isOver() {
+		return 0, syscall.EAGAIN
+	}
 	b := chunks.Get().(*[chunkSize]byte)
 	defer chunks.Put(b)
 	q, e := c.p.Recv(k.id, b[:m.room()], posix.MSG_ERRQUEUE)
-	if k.sock.Ready()&socket.EventErr == 0 {
+	if !k.isStream() && k.sock.Ready()&socket.EventErr == 0 {
 		k.setError(0)
 		calm(far)
 	}
 	if e == 0 {
 		e = c.scatter(m, b[:q.N])
 	}
+	if e != 0 {
+		return 0, e
+	}
 	switch addr := c.formatAddr(q.From, 0); {
-	case e != 0:
 	case m.header == 0:
 		e = c.writeAddr(m.name, m.nameLen, addr)
 	default:

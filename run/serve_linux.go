@@ -370,12 +370,24 @@ func (c *call) answer() {
 		}
 		c.fail(syscall.ENOTTY)
 	default: // the ways to send and to receive
-		if k.isStream() {
+		if k.isStream() && !c.forErrors() {
 			c.pass()
 			return
 		}
 		c.message(k, far)
 	}
+}
+
+// forErrors reports whether a call reads the error queue: of a stream it is
+// empty, but the pair has none and would have the program wait.
+func (c *call) forErrors() bool {
+	switch c.Nr {
+	case unix.SYS_RECVMSG:
+		return c.Args[2]&unix.MSG_ERRQUEUE != 0
+	case unix.SYS_RECVFROM, unix.SYS_RECVMMSG:
+		return c.Args[3]&unix.MSG_ERRQUEUE != 0
+	}
+	return false
 }
 
 // foreign answers a call on something that is not ours. Name services of the
