@@ -82,13 +82,17 @@ service/echo:     host service
 service/http:     host service
 tool:             host
 tool/get:         host tool
+tool/ip:          host ip/ifaddr ip/neigh ip/route link packet tool wire
+tool/nc:          host tool
 tool/ping:        host tool
 tool/sleep:       host tool
+tool/ss:          host tcp tool wire
+tool/sysctl:      host tool
 tool/tcpdump:     capture/bpf capture/dissect capture/expr capture/pcap capture/savefile wire
 
 lab/machine:      link link/afpacket link/tun wire internal/sys golang.org/x/sys
 lab:              firewall/conntrack firewall/nat firewall/nft run capture capture/dissect capture/savefile clock host ip/route lab/machine link link/bridge link/cable link/netem packet wire
-                  service service/echo service/http tool tool/get tool/ping tool/sleep
+                  service service/echo service/http tool tool/get tool/ip tool/nc tool/ping tool/sleep tool/ss tool/sysctl
                   github.com/goccy/go-yaml
 control:          lab
 cmd/towpath:      control firewall/nft host lab lab/machine packet posix/sockd run service service/echo service/http tool/tcpdump

@@ -1,6 +1,7 @@
 package host
 
 import (
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -282,4 +283,33 @@ func (h *Host) SetSysctl(name, value string) syscall.Errno {
 		return syscall.EINVAL
 	}
 	return 0
+}
+
+// SysctlNames are the names that [Host.Sysctl] knows now, in order.
+func (h *Host) SysctlNames() []string {
+	c := h.conf.Load()
+	names := slices.Concat(slices.Collect(maps.Keys(sysctls)), slices.Collect(maps.Keys(ipSysctls)), slices.Collect(maps.Keys(remembered)))
+	of := []string{"all", "default"}
+	for _, a := range c.adapters[1:] {
+		if a != nil {
+			of = append(of, a.Name())
+		}
+	}
+	for _, name := range of {
+		for key := range linkSysctls4 {
+			names = append(names, "net.ipv4.conf."+name+"."+key)
+		}
+		for key := range linkSysctls6 {
+			names = append(names, "net.ipv6.conf."+name+"."+key)
+		}
+		for key := range neighSysctls {
+			names = append(names, "net.ipv4.neigh."+name+"."+key, "net.ipv6.neigh."+name+"."+key)
+		}
+	}
+	slices.Sort(names)
+	names = slices.Compact(names)
+	return slices.DeleteFunc(names, func(name string) bool { // such as what has no "all"
+		_, e := h.Sysctl(name)
+		return e != 0
+	})
 }

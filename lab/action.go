@@ -198,7 +198,7 @@ func (s *Spec) programAction(start bool, name string, args []string) (func(conte
 		}
 		for _, x := range tools {
 			if x.Name == args[0] {
-				if c.tool, err = x.Parse(args[1:]); err != nil {
+				if c.tool, err = x.Parse(args[1:]); err != nil && !forOriginal(x.Name, err) {
 					return nil, fmt.Errorf("%s: %w; write %s", x.Name, err, x.Usage)
 				}
 			}

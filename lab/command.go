@@ -14,13 +14,17 @@ import (
 	"github.com/towpath/towpath/service/http"
 	"github.com/towpath/towpath/tool"
 	"github.com/towpath/towpath/tool/get"
+	"github.com/towpath/towpath/tool/ip"
+	"github.com/towpath/towpath/tool/nc"
 	"github.com/towpath/towpath/tool/ping"
 	"github.com/towpath/towpath/tool/sleep"
+	"github.com/towpath/towpath/tool/ss"
+	"github.com/towpath/towpath/tool/sysctl"
 )
 
 // tools and services are what hosts have built in.
 var (
-	tools    = []tool.Tool{get.Tool, ping.Tool, sleep.Tool}
+	tools    = []tool.Tool{get.Tool, ip.Tool, nc.Tool, ping.Tool, sleep.Tool, ss.Tool, sysctl.Tool}
 	services = []service.Service{echo.Service, http.Service}
 )
 
@@ -50,6 +54,9 @@ func (d *diagnostics) hostCommand(s *Spec, c *Command) bool {
 			continue
 		}
 		run, err := x.Parse(c.Args[1:])
+		if forOriginal(x.Name, err) {
+			return d.program(s, c)
+		}
 		if err != nil {
 			d.errorf(c.Pos, "%s: %v; write %s", x.Name, err, x.Usage)
 			return false
@@ -71,6 +78,17 @@ func (d *diagnostics) hostCommand(s *Spec, c *Command) bool {
 		return false
 	}
 	return d.program(s, c)
+}
+
+// forOriginal reports whether a tool's words are for the program that it is made
+// after, and that is there.
+func forOriginal(name string, err error) bool {
+	var unknown tool.Unknown
+	if !errors.As(err, &unknown) {
+		return false
+	}
+	_, err = exec.LookPath(name)
+	return err == nil
 }
 
 // realOr is what to write for a word that is no service.

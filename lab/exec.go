@@ -87,6 +87,9 @@ func (n *Net) execOn(ctx context.Context, node *Node, e *Exec) error {
 			continue
 		}
 		r, err := x.Parse(e.Args[1:])
+		if forOriginal(x.Name, err) {
+			break
+		}
 		if err != nil {
 			fmt.Fprintf(e.Stderr, "%s: %v\nusage: %s\n", x.Name, err, x.Usage)
 			return tool.ExitStatus(2)

@@ -68,3 +68,9 @@ func ParseFlags(f *flag.FlagSet, args []string) ([]string, error) {
 		args = args[1:]
 	}
 }
+
+// Unknown is the error of what a tool's original may know, and the tool does
+// not.
+type Unknown string
+
+func (u Unknown) Error() string { return string(u) + " is not known here" }
