@@ -388,16 +388,7 @@ func (n *Net) configure(node *Node) error {
 	if h == nil {
 		return nil
 	}
-	if err := node.configure(h); err != nil {
-		return err
-	}
-	names := n.spec.names(node)
-	for _, name := range sortedKeys(names) {
-		if err := h.AddName(name, names[name]...); err != nil {
-			return err
-		}
-	}
-	return nil
+	return node.configure(h)
 }
 
 // configure gives a host the node's addresses and routes.
