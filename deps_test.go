@@ -81,18 +81,21 @@ service:          host
 service/echo:     host service
 service/http:     host service
 tool:             host
+tool/arp:         ip/neigh tool
 tool/get:         host tool
 tool/ip:          host ip/ifaddr ip/neigh ip/route link packet tool wire
 tool/nc:          host tool
 tool/ping:        host tool
+tool/route:       ip/route tool
 tool/sleep:       host tool
 tool/ss:          host tcp tool wire
-tool/sysctl:      host tool
+tool/sysctl:      tool
+tool/traceroute:  host socket tool wire
 tool/tcpdump:     capture/bpf capture/dissect capture/expr capture/pcap capture/savefile wire
 
 lab/machine:      link link/afpacket link/tun wire internal/sys golang.org/x/sys
 lab:              firewall/conntrack firewall/nat firewall/nft run capture capture/dissect capture/savefile clock host ip/route lab/machine link link/bridge link/cable link/netem packet wire
-                  service service/echo service/http tool tool/get tool/ip tool/nc tool/ping tool/sleep tool/ss tool/sysctl
+                  service service/echo service/http tool tool/arp tool/get tool/ip tool/nc tool/ping tool/route tool/sleep tool/ss tool/sysctl tool/traceroute
                   github.com/goccy/go-yaml
 control:          lab
 cmd/towpath:      control firewall/nft host lab lab/machine packet posix/sockd run service service/echo service/http tool/tcpdump

@@ -13,18 +13,23 @@ import (
 	"github.com/towpath/towpath/service/echo"
 	"github.com/towpath/towpath/service/http"
 	"github.com/towpath/towpath/tool"
+	"github.com/towpath/towpath/tool/arp"
 	"github.com/towpath/towpath/tool/get"
 	"github.com/towpath/towpath/tool/ip"
 	"github.com/towpath/towpath/tool/nc"
 	"github.com/towpath/towpath/tool/ping"
+	"github.com/towpath/towpath/tool/route"
 	"github.com/towpath/towpath/tool/sleep"
 	"github.com/towpath/towpath/tool/ss"
 	"github.com/towpath/towpath/tool/sysctl"
+	"github.com/towpath/towpath/tool/traceroute"
 )
 
 // tools and services are what hosts have built in.
 var (
-	tools    = []tool.Tool{get.Tool, ip.Tool, nc.Tool, ping.Tool, sleep.Tool, ss.Tool, sysctl.Tool}
+	tools = []tool.Tool{
+		arp.Tool, get.Tool, ip.Tool, nc.Tool, ping.Tool, route.Tool, sleep.Tool, ss.Tool, sysctl.Tool, traceroute.Tool,
+	}
 	services = []service.Service{echo.Service, http.Service}
 )
 

@@ -37,9 +37,10 @@
 //	serve       what goes on for as long as the lab, as a command or as {run: COMMAND, port: N, ready: TEXT}
 //	run         commands that are run one after the other
 //
-// On a host, serve knows http DIR and echo, and run knows get, ip, nc, ping, sleep,
-// ss and sysctl; any other word under run is a real program, whose sockets are the
-// host's (package run), and so are words of these tools that they do not know.
+// On a host, serve knows http DIR and echo, and run knows arp, get, ip, nc, ping,
+// route, sleep, ss, sysctl and traceroute; any other word under run is a real
+// program, whose sockets are the host's (package run), and so is one of these with
+// words that it does not know here, if it is installed.
 // The port of a host's service is where it listens, instead of the usual one.
 // That of a machine's is where the program will listen, and is waited for; so is
 // the text after ready, which the program prints when it can be used.
