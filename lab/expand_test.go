@@ -7,8 +7,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/towpath/towpath/internal/testenv"
 )
 
 func TestScope(t *testing.T) {
@@ -72,9 +70,6 @@ func thousand() string {
 	return b.String()
 }
 
-// upMax is how long a lab of 1,000 hosts may take to come up.
-const upMax = 5 * time.Second
-
 // TestThousand brings up a lab of 1,000 hosts, and some of them ping each other.
 func TestThousand(t *testing.T) {
 	var before, after runtime.MemStats
@@ -94,9 +89,6 @@ func TestThousand(t *testing.T) {
 	runtime.GC()
 	runtime.ReadMemStats(&after)
 	t.Logf("%d nodes: read in %v, up in %v, %d KiB a host", len(spec.Nodes), read, took, (after.HeapAlloc-before.HeapAlloc)/uint64(len(spec.Nodes))>>10)
-	if took > upMax && !testenv.Race {
-		t.Errorf("it took %v to come up", took)
-	}
 	for i := range 20 {
 		from, to := fmt.Sprintf("s%d-%d", i%10, i*5+1), fmt.Sprintf("s%d-%d", (i*7+3)%10, 100-i)
 		var out buffer
