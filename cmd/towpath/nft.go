@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"strings"
@@ -14,7 +15,7 @@ import (
 func nftCommand() *cobra.Command {
 	var o nft.Options
 	var file string
-	var check, echo bool
+	var check, echo, lint bool
 	c := &cobra.Command{
 		Use:   "nft [-f FILE | COMMAND...]",
 		Short: "Check firewall rules and print them",
@@ -34,10 +35,13 @@ input. The rules are those of the file alone; a lab's node has its own by
 			if errors.As(err, &mistake) {
 				return &failed{err}
 			}
+			out := c.OutOrStdout()
+			if err == nil && lint {
+				return lintRules(out, rules)
+			}
 			if err != nil || check && !echo {
 				return err
 			}
-			out := c.OutOrStdout()
 			if len(lists) == 0 {
 				return rules.Print(out, o)
 			}
@@ -52,12 +56,25 @@ input. The rules are those of the file alone; a lab's node has its own by
 	f := c.Flags()
 	f.StringVarP(&file, "file", "f", "", "read rules from `FILE`")
 	f.BoolVarP(&check, "check", "c", false, "only check the rules, print nothing")
+	f.BoolVar(&lint, "lint", false, "name rules that can do nothing, instead; status 1 if there are some")
 	f.BoolVarP(&echo, "echo", "e", false, "print the rules even with -c")
 	f.BoolVarP(&o.Handles, "handle", "a", false, "print handles")
 	f.BoolVarP(&o.Stateless, "stateless", "s", false, "print no counts")
 	f.BoolVarP(&o.Numeric, "numeric", "n", false, "print numbers instead of names")
 	f.BoolVarP(&o.Terse, "terse", "t", false, "print no elements of sets with names")
 	return c
+}
+
+// lintRules prints what is found.
+func lintRules(w io.Writer, rules *nft.Ruleset) error {
+	found := rules.Lint()
+	for _, f := range found {
+		fmt.Fprintln(w, f)
+	}
+	if len(found) > 0 {
+		return exitStatus(1)
+	}
+	return nil
 }
 
 // rulesText is the text of a file or the one that stands on the command line.

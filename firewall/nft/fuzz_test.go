@@ -86,6 +86,7 @@ func FuzzPackets(f *testing.F) {
 			packet.Free(p)
 		}
 		_ = rs.String()
+		rs.Lint()
 	})
 }
 
