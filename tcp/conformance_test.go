@@ -37,7 +37,7 @@ func TestConformance(t *testing.T) {
 	})
 	test := regexp.MustCompile(`(?m)^func (Test\w+)\(`)
 	literal := regexp.MustCompile(`"((?:[^"\\\n]|\\.)+)"`)
-	for _, dir := range []string{"tcp", "host", "posix", "wire", "ip/frag", "ip/group", "ip/ifaddr", "ip/neigh", "ip/route"} {
+	for _, dir := range []string{"tcp", "tcp/cc", "host", "posix", "wire", "ip/frag", "ip/group", "ip/ifaddr", "ip/neigh", "ip/route"} {
 		pkg := filepath.Base(dir)
 		collect("../"+dir+"/*_test.go", test, func(string) string { return pkg + "." })
 		collect("../"+dir+"/*_test.go", literal, func(string) string { return "case of " + pkg + " " })
