@@ -12,6 +12,7 @@ import (
 	"github.com/towpath/towpath/capture/dissect"
 	"github.com/towpath/towpath/capture/savefile"
 	"github.com/towpath/towpath/link"
+	"github.com/towpath/towpath/packet"
 	"github.com/towpath/towpath/wire"
 )
 
@@ -76,6 +77,16 @@ func (n *Net) adapterName(node string, index uint32) string {
 	return "-"
 }
 
+// forOthers: everybody on a link hears what is meant for others or for groups,
+// and nobody asks why. The file has it.
+func forOthers(r packet.Reason) bool {
+	switch r {
+	case packet.ReasonEthernetNotForUs, packet.ReasonARPNotForUs, packet.ReasonNDPNotForUs, packet.ReasonGroup:
+		return true
+	}
+	return false
+}
+
 // stop ends the watch.
 func (d *dropLog) stop() error {
 	var errs []error
@@ -108,7 +119,7 @@ func (s *dropSink) WritePacket(time.Time, []byte, int) error { return nil }
 
 // WriteDropped implements [capture.DropSink].
 func (s *dropSink) WriteDropped(d capture.Drop, at time.Time, data []byte, length int) error {
-	if s.output != nil {
+	if s.output != nil && !forOthers(d.Reason) {
 		s.line = s.printer.Append(s.line[:0], &dissect.Packet{Time: at, Data: data, Length: length, Link: wire.LinkSLL2})
 		s.line = append(s.line[:len(s.line)-1], " ["...) // instead of the line feed
 		s.line = fmt.Append(s.line, d.String(), "]")

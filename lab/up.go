@@ -36,7 +36,7 @@ type Options struct {
 	// the names of interfaces and the directions of packets.
 	Pcap bool
 	// Drops has every packet that a host drops printed to Output, with the
-	// reason.
+	// reason, but for what was meant for others.
 	Drops bool
 	// Progress, if not nil, is called before each step of Up, with how many
 	// there are.
