@@ -57,7 +57,7 @@ echo again | socat -t 5 - TCP:127.0.0.1:7000`, "HELLO\nAGAIN"},
 	{"socat, UDP over IPv6", "socat", false, `
 socat UDP6-RECVFROM:7000,fork PIPE &
 for i in 1 2 3 4 5 6 7 8 9; do
-	got=$(echo hello | socat -t 1 - 'UDP6:[::1]:7000')
+	got=$(echo hello | socat -t 0.3 - 'UDP6:[::1]:7000')
 	if [ "$got" = hello ]; then break; fi
 done
 echo $got`, "hello"},
@@ -201,6 +201,7 @@ func TestPrograms(t *testing.T) {
 			if c.slow && !*allPrograms {
 				t.Skip("it takes long; -run.all tries it")
 			}
+			t.Parallel()
 			for _, name := range strings.Fields(c.needs) {
 				testenv.NeedsTool(t, name)
 			}

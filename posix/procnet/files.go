@@ -2,7 +2,6 @@ package procnet
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"syscall"
 
@@ -101,13 +100,4 @@ func Write(h *host.Host, path, value string) syscall.Errno {
 func setting(path string) (string, bool) {
 	name, ok := strings.CutPrefix(path, SettingsDir)
 	return "net/" + strings.Trim(name, "/"), ok && name != ""
-}
-
-// Names are the names of the files of /proc/net, sorted.
-func Names() (list []string) {
-	for name := range files {
-		list = append(list, name)
-	}
-	slices.Sort(list)
-	return list
 }

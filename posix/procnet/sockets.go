@@ -166,7 +166,7 @@ func (w *writer) packets() {
 }
 
 // counts are the sockets of a family.
-type counts struct{ tcp, wait, udp, udplite, raw int }
+type counts struct{ tcp, wait, udp, raw int }
 
 func (w *writer) count(family int) (c counts) {
 	for _, s := range w.sockets(family, func(*host.SocketInfo) bool { return true }) {
