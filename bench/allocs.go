@@ -29,7 +29,7 @@ func init() {
 		Contenders: make(map[string]func(*Run) float64),
 		Targets:    []Target{{Ours: "towpath", Limit: none}},
 	}
-	for name, f := range map[string]func(*Run) float64{"towpath": forwardTowpath, "gvisor": forwardGvisor} {
+	for name, f := range map[string]func(*Run) float64{"towpath": func(r *Run) float64 { return forwardTowpath(r, "") }, "gvisor": forwardGvisor} {
 		forward.Contenders[name] = func(r *Run) float64 {
 			f(r)
 			return r.Notes["allocs/op"]

@@ -31,14 +31,14 @@ func init() {
 			"alone, to a veth pair whose other end drops at first sight, is measured in the same process and subtracted.",
 		LowerIsBetter: true,
 		Contenders: map[string]func(*Run) float64{
-			"towpath": forwardTowpath,
+			"towpath": func(r *Run) float64 { return forwardTowpath(r, "") },
 			"gvisor":  forwardGvisor,
 		},
 		Targets: []Target{{Ours: "towpath", Peer: "gvisor", Aim: 0.12}},
 	}
 	if forwardKernel != nil {
 		l.Namespace = true
-		l.Contenders["kernel"] = forwardKernel
+		l.Contenders["kernel"] = func(r *Run) float64 { return forwardKernel(r, "") }
 		l.Targets = append(l.Targets, Target{Ours: "towpath", Peer: "kernel", Aim: 0.7})
 	}
 	register(l)
@@ -94,8 +94,13 @@ func (p *floodPort) flood(frames *[floodFlows][]byte) {
 	w.Run()
 }
 
-func forwardTowpath(r *Run) float64 {
+// forwardTowpath forwards through a host with rules in nftables' language; none
+// if they are empty.
+func forwardTowpath(r *Run, rules string) float64 {
 	h := host.New(host.Config{Name: "router", Settings: host.Settings{Forward: true}})
+	if rules != "" {
+		loadRules(h, rules)
+	}
 	pool := new(packet.Pool)
 	in := &floodPort{mac: wire.MAC{2, 0, 0, 0, 0, 1}, pool: pool}
 	out := &floodPort{mac: wire.MAC{2, 0, 0, 0, 0, 2}, pool: pool}

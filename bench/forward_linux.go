@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"runtime"
 	"strings"
 	"unsafe"
@@ -15,8 +16,8 @@ import (
 
 // forwardKernel has the kernel route from one veth pair to another. The router
 // is in a namespace of its own; it believes the sink to have another station
-// address, so that the sink drops at first sight.
-var forwardKernel = func(r *Run) float64 {
+// address, so that the sink drops at first sight. Rules are for nft(8).
+var forwardKernel = func(r *Run, rules string) float64 {
 	runtime.LockOSThread() // which is in the namespace that this process was started in
 	here := unix.Gettid()
 	var routerMAC wire.MAC
@@ -34,6 +35,13 @@ var forwardKernel = func(r *Run) float64 {
 				link set v2 up
 				neigh replace 10.2.0.2 lladdr 02:00:00:00:00:99 dev v2 nud permanent
 			`, here))
+			if rules != "" {
+				nft := exec.Command("nft", "-f", "-")
+				nft.Stdin = strings.NewReader(rules)
+				if out, err := nft.CombinedOutput(); err != nil {
+					panic(fmt.Sprintf("nft: %v: %s", err, out))
+				}
+			}
 			sysctl("net.ipv4.ip_forward", "1")
 			sysctl("net.ipv4.conf.all.rp_filter", "0")
 			v1, err := net.InterfaceByName("v1")

@@ -2,4 +2,4 @@
 
 package bench
 
-var forwardKernel func(*Run) float64
+var forwardKernel func(r *Run, rules string) float64

@@ -190,23 +190,11 @@ func (b *builder) build(rules []int32, used uint64, leaves int) *node {
 	if len(rules) <= leafLen || leaves < 2 || b.room < spanMax*len(rules) {
 		return b.leaf(rules)
 	}
-	best, distinct := -1, 1
-	for i := range b.fields {
-		if used>>i&1 != 0 {
-			continue
-		}
-		if n := b.distinct(rules, i); n > distinct {
-			best, distinct = i, n
-		}
-	}
+	best, bounds, points, spans := b.choose(rules, used)
 	if best < 0 {
 		return b.leaf(rules)
 	}
-	bounds, points := b.bounds(rules, best)
-	parts, spilled := b.split(rules, best, bounds)
-	if len(spilled) == len(rules) {
-		return b.leaf(rules)
-	}
+	parts, spilled := b.split(rules, bounds, spans)
 	n, mine := b.node(rules), leaves
 	n.field = uint8(best)
 	if len(spilled) > 0 {
@@ -236,17 +224,52 @@ func (b *builder) build(rules []int32, used uint64, leaves int) *node {
 	return n
 }
 
-// split puts rules into the intervals between bounds, and those of them that
-// would be in too many, or do not ask for the field, aside.
-func (b *builder) split(rules []int32, number int, bounds []key) (parts [][]int32, spilled []int32) {
-	type span struct{ rule, from, to int32 }
-	spans := make([]span, 0, len(rules))
-	sizes := make([]int32, len(bounds))
-	total := 0
-	for _, r := range rules {
+// choose picks the field that tells rules apart best: the one with the most
+// different intervals, unless they overlap so much that most rules would be
+// spilled, when the next ones are looked at too. It returns a negative number if
+// there is none.
+func (b *builder) choose(rules []int32, used uint64) (best int, bounds []key, points bool, spans []span) {
+	var order [fieldsMax]int
+	var distinct [fieldsMax]int
+	n := 0
+	for i := range b.fields {
+		if used>>i&1 != 0 {
+			continue
+		}
+		if d := b.distinct(rules, i); d > 1 {
+			order[n], distinct[i] = i, d
+			n++
+		}
+	}
+	slices.SortStableFunc(order[:n], func(i, j int) int { return distinct[j] - distinct[i] })
+	best = -1
+	least := len(rules)
+	for _, i := range order[:n] {
+		bs, pts := b.bounds(rules, i)
+		sp, spilled := b.spans(rules, i, bs)
+		if spilled < least {
+			best, bounds, points, spans, least = i, bs, pts, sp, spilled
+		}
+		if least <= len(rules)*3/4 {
+			break
+		}
+	}
+	return best, bounds, points, spans
+}
+
+// A span is which of the intervals of a node a rule is put into: none if to is
+// from, and aside if to is negative.
+type span struct{ from, to int32 }
+
+// spans finds the intervals between bounds of each rule, and how many rules
+// would be in too many, or do not ask for the field.
+func (b *builder) spans(rules []int32, number int, bounds []key) (spans []span, spilled int) {
+	spans = make([]span, len(rules))
+	for i, r := range rules {
 		s := b.side(r, number)
 		if s == nil {
-			spilled = append(spilled, r)
+			spans[i].to = -1
+			spilled++
 			continue
 		}
 		if s.hi.less(s.lo) {
@@ -257,15 +280,27 @@ func (b *builder) split(rules []int32, number int, bounds []key) (parts [][]int3
 		for to < len(bounds) && !s.hi.less(bounds[to]) && to-from <= spanMax {
 			to++
 		}
-		if to-from > spanMax {
-			spilled = append(spilled, r)
+		if spans[i] = (span{int32(from), int32(to)}); to-from > spanMax {
+			spans[i].to = -1
+			spilled++
+		}
+	}
+	return spans, spilled
+}
+
+// split puts rules into their intervals, or aside.
+func (b *builder) split(rules []int32, bounds []key, spans []span) (parts [][]int32, spilled []int32) {
+	sizes := make([]int32, len(bounds))
+	total := 0
+	for i, s := range spans {
+		if s.to < 0 {
+			spilled = append(spilled, rules[i])
 			continue
 		}
-		spans = append(spans, span{r, int32(from), int32(to)})
-		for j := from; j < to; j++ {
+		for j := s.from; j < s.to; j++ {
 			sizes[j]++
 		}
-		total += to - from
+		total += int(s.to - s.from)
 	}
 	b.room -= total
 	array := make([]int32, total) // of all parts
@@ -273,9 +308,9 @@ func (b *builder) split(rules []int32, number int, bounds []key) (parts [][]int3
 	for j, n := range sizes {
 		parts[j], array = array[:0:n], array[n:]
 	}
-	for _, s := range spans {
+	for i, s := range spans {
 		for j := s.from; j < s.to; j++ {
-			parts[j] = append(parts[j], s.rule)
+			parts[j] = append(parts[j], rules[i])
 		}
 	}
 	return parts, spilled
