@@ -59,7 +59,7 @@ firewall/conntrack: firewall/classify firewall/hook packet wire
 firewall/nat:     firewall/classify firewall/conntrack firewall/hook packet wire
 firewall/nft:     firewall/classify firewall/conntrack firewall/hook firewall/nat ip/ifaddr ip/route link packet wire
 firewall/nft/fwtest: firewall/nft packet
-capture:          clock link packet wire
+capture:          clock firewall/hook link packet wire
 capture/jit:      capture/bpf golang.org/x/sys
 capture/sockfilter: capture/bpf golang.org/x/sys
 capture/expr:     capture/bpf wire

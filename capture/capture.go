@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/towpath/towpath/clock"
+	"github.com/towpath/towpath/firewall/hook"
 	"github.com/towpath/towpath/link"
 	"github.com/towpath/towpath/packet"
 	"github.com/towpath/towpath/wire"
@@ -44,6 +45,10 @@ type Config struct {
 	// Clock is where times come from; nil means clock.Real. It should be that
 	// of the adapters' host.
 	Clock clock.Clock
+	// Cooked writes Linux's cooked header of version 2 ([wire.LinkSLL2]) in the
+	// place of each packet's own, so that the tap may be on adapters of all
+	// kinds, and at points of the walk as well.
+	Cooked bool
 }
 
 // Stats counts what a tap has done.
@@ -53,13 +58,15 @@ type Stats struct {
 	Written uint64 // packets given to the sink: segments, where super-segments passed
 }
 
-// A Tap is a capture going on, a [link.Tap].
+// A Tap is a capture going on: a [link.Tap], a [link.DropTap] and a
+// [hook.PacketJudge].
 type Tap struct {
 	sink    Sink
 	write   func(r *record, t time.Time, data []byte, length int) error
 	clock   clock.Clock
 	snaplen int
 	limit   int
+	cooked  bool
 	wake    chan struct{} // has room for one
 	done    chan struct{} // closed when the goroutine has ended
 
@@ -101,7 +108,7 @@ func Start(sink Sink, c Config) *Tap {
 		c.Clock = clock.Real()
 	}
 	t := &Tap{
-		sink: sink, clock: c.Clock, snaplen: c.Snaplen, limit: c.Buffer,
+		sink: sink, clock: c.Clock, snaplen: c.Snaplen, limit: c.Buffer, cooked: c.Cooked,
 		wake: make(chan struct{}, 1), done: make(chan struct{}),
 		fill: new(bank), spare: new(bank),
 	}
@@ -136,9 +143,34 @@ func LinkType(a *link.Adapter) wire.LinkType {
 
 // Tap implements [link.Tap].
 func (t *Tap) Tap(a *link.Adapter, dir link.Direction, p *packet.Packet) {
+	if t.cooked {
+		t.cook(a, dir, p, packet.NotDropped, "")
+		return
+	}
 	r := describe(p)
 	r.adapter, r.dir = a, dir
 	t.keep(&r, nil, p, p.Start())
+}
+
+// JudgePacket implements [hook.PacketJudge]: every packet is seen, from its IP
+// header on ([wire.LinkRaw]), and accepted. Frames that carry something else
+// are not seen, unless the tap is cooked.
+func (t *Tap) JudgePacket(c *hook.Context, p *packet.Packet) hook.Verdict {
+	a, dir := c.In, link.In
+	switch c.Point {
+	case hook.Output, hook.Postrouting, hook.Egress:
+		a, dir = c.Out, link.Out
+	}
+	if t.cooked {
+		t.cook(a, dir, p, packet.NotDropped, "")
+		return hook.Accept
+	}
+	if _, start, typ := locate(a, p); typ == wire.EtherTypeIPv4 || typ == wire.EtherTypeIPv6 {
+		r := describeFrom(p, start, 0)
+		r.adapter, r.dir = a, dir
+		t.keep(&r, nil, p, start)
+	}
+	return hook.Accept
 }
 
 // keep copies a packet from the position start on, behind a header.

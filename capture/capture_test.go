@@ -3,6 +3,7 @@ package capture
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"net/netip"
 	"slices"
 	"sync"
@@ -10,7 +11,9 @@ import (
 	"time"
 
 	"github.com/towpath/towpath/clock"
+	"github.com/towpath/towpath/firewall/hook"
 	"github.com/towpath/towpath/link"
+	"github.com/towpath/towpath/link/cable"
 	"github.com/towpath/towpath/packet"
 	"github.com/towpath/towpath/wire"
 )
@@ -260,3 +263,49 @@ func BenchmarkTap(b *testing.B) {
 type discard struct{}
 
 func (discard) WritePacket(time.Time, []byte, int) error { return nil }
+
+// TestJudge: what a tap sees at points of the walk, cooked or not, begins where
+// it says, and frames without IP are left out of raw captures.
+func TestJudge(t *testing.T) {
+	one, two := netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("10.0.0.2")
+	udp := new(wire.Builder).Payload([]byte("hi")).PushUDP(1000, 9).PushIPv4(wire.IPv4Fields{TTL: 64, Src: one, Dst: two}).
+		PushEthernet(mac2, mac1).Bytes()
+	arp := new(wire.Builder).PushARP(wire.ARPRequest, mac1, one, wire.MAC{}, two).PushEthernet(wire.Broadcast, mac1).Bytes()
+	end, _ := cable.New(cable.Config{MAC: [2]wire.MAC{mac2, mac1}})
+	a := link.NewAdapter("eth0", 7, end)
+	// A cooked header: type, index of the adapter, ARPHRD, packet type, station.
+	cooked := func(typ, way string, frame []byte) string {
+		return fmt.Sprintf("%s 00 00 00 00 00 07 00 01 %s 06 02 00 00 00 00 01 00 00 % x", typ, way, frame[wire.EthernetLen:])
+	}
+	raw := fmt.Sprintf("% x", udp[wire.EthernetLen:])
+	for _, c := range []struct {
+		config Config
+		want   []string
+	}{
+		{Config{}, []string{raw, raw}},
+		{Config{Cooked: true}, []string{cooked("08 00", "00", udp), cooked("08 00", "04", udp), cooked("08 06", "01", arp), cooked("08 06", "04", arp)}},
+	} {
+		sink := new(memory)
+		tap := Start(sink, c.config)
+		for _, frame := range [][]byte{udp, arp} {
+			for _, at := range []hook.Context{{Point: hook.Ingress, In: a}, {Point: hook.Egress, Out: a}} {
+				p := packet.Get()
+				p.AppendBytes(frame)
+				if v := tap.JudgePacket(&at, p); v != hook.Accept {
+					t.Errorf("verdict %v", v)
+				}
+				packet.Free(p)
+			}
+		}
+		if err := tap.Close(); err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, b := range sink.packets {
+			got = append(got, fmt.Sprintf("% x", b))
+		}
+		if !slices.Equal(got, c.want) {
+			t.Errorf("%+v: got\n%q, want\n%q", c.config, got, c.want)
+		}
+	}
+}

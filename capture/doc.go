@@ -31,6 +31,14 @@
 // never exceed the MTU, sequence numbers read as TCP meant them, and every
 // checksum is right or was wrong before.
 //
+// # Points of the walk
+//
+// A tap is also a judge that accepts everything, and so can stand at any point
+// of a host's walk, before or behind another judge. This one sees what leaves
+// as source translation has made it:
+//
+//	h.AddJudge(hook.Postrouting, hook.PriorityNATSrc+1, t)
+//
 // # Drops
 //
 // A tap can also be a host's observer of drops ([link.DropTap]). What is
@@ -40,5 +48,5 @@
 // and the station that sent it; a [DropSink] is told the reason too.
 //
 // A tap is to be closed. It may be on several adapters at once, if their
-// packets begin with the same kind of header.
+// packets begin with the same kind of header, or [Config.Cooked] gives them one.
 package capture

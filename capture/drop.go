@@ -55,6 +55,11 @@ const (
 
 // TapDrop implements [link.DropTap].
 func (t *Tap) TapDrop(a *link.Adapter, dir link.Direction, p *packet.Packet, why packet.Reason, rule string) {
+	t.cook(a, dir, p, why, rule)
+}
+
+// cook keeps a packet behind a cooked header, and what became of it.
+func (t *Tap) cook(a *link.Adapter, dir link.Direction, p *packet.Packet, why packet.Reason, rule string) {
 	var room [sllLen + wire.IPv6Len]byte
 	h := room[:sllLen]
 	frame, start, typ := locate(a, p)
