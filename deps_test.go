@@ -66,7 +66,7 @@ capture/expr:     capture/bpf wire
 capture/savefile: wire
 capture/dissect:  wire
 capture/live:     capture/bpf capture/jit capture/savefile wire golang.org/x/sys
-capture/pcap:     capture/bpf capture/expr capture/jit capture/live capture/savefile wire
+capture/pcap:     capture capture/bpf capture/expr capture/jit capture/live capture/savefile clock link packet wire
 
 # Of the drivers only the loopback, of the firewall only the hooks.
 host:             clock packet wire link link/loop ip/ifaddr ip/route ip/neigh ip/frag ip/group tcp tcp/cc socket firewall/hook

@@ -17,7 +17,13 @@
 //
 //	files:    savefile.Source --\
 //	devices:  live.Capture ------+-> Handle: filter, count --> NextEx, Loop, Dispatch
+//	hosts:    capture.Tap, queue |
 //	others:   any Source -------/
+//
+// What is captured on a host of ours waits in a queue of the handle's own, behind
+// the filter. It has two banks of Options.BufferSize bytes, as the tap before it
+// has; what does not fit is counted. Packets are seen as soon as they are there,
+// whatever Options.Immediate says.
 //
 // A [Handle] reads packets from a [Source] and passes on those that its filter
 // keeps. A source that can filter is given the program, and the handle then does
@@ -30,6 +36,7 @@
 //	pcap_open_dead                          OpenDead
 //	pcap_create, pcap_set_…, pcap_activate  OpenLive with Options
 //	pcap_open_live                          OpenLive
+//	(captures on hosts of ours)             OpenAdapter, OpenAdapters, OpenTap
 //	pcap_findalldevs, pcap_lookupnet        FindAllDevs, LookupNet
 //	pcap_next_ex, _loop, _dispatch          NextEx, Loop, Dispatch
 //	pcap_breakloop                          BreakLoop

@@ -17,8 +17,8 @@ import (
 	"github.com/towpath/towpath/wire"
 )
 
-// capture is a file of n IPv4 packets; the first is TCP, every second UDP.
-func capture(t testing.TB, n int, h savefile.Header) []byte {
+// captureFile is a file of n IPv4 packets; the first is TCP, every second UDP.
+func captureFile(t testing.TB, n int, h savefile.Header) []byte {
 	var b bytes.Buffer
 	h.Link = wire.LinkRaw
 	w, err := savefile.NewWriter(&b, h)
@@ -60,7 +60,7 @@ func filter(t testing.TB, h *pcap.Handle, expression string) {
 }
 
 func TestOffline(t *testing.T) {
-	h := offline(t, capture(t, 4, savefile.Header{Snaplen: 1000}))
+	h := offline(t, captureFile(t, 4, savefile.Header{Snaplen: 1000}))
 	if h.Datalink() != wire.LinkRaw || h.Snapshot() != 1000 {
 		t.Errorf("link type %d, snapshot length %d", h.Datalink(), h.Snapshot())
 	}
@@ -85,7 +85,7 @@ func TestOffline(t *testing.T) {
 	if err := h.Inject(nil); err != pcap.ErrNotSupported {
 		t.Errorf("Inject: %v", err)
 	}
-	h = offline(t, capture(t, 1, savefile.Header{}))
+	h = offline(t, captureFile(t, 1, savefile.Header{}))
 	h.SetNano(true)
 	if p, err := h.NextEx(); err != nil || p.Time.Nanosecond() != 1234567 {
 		t.Errorf("nanoseconds: %v, %v", p.Time, err)
@@ -93,7 +93,7 @@ func TestOffline(t *testing.T) {
 }
 
 func TestLoop(t *testing.T) {
-	h := offline(t, capture(t, 10, savefile.Header{}))
+	h := offline(t, captureFile(t, 10, savefile.Header{}))
 	n := 0
 	count := func(pcap.Packet) { n++ }
 	if err := h.Loop(3, count); err != nil || n != 3 {
@@ -127,7 +127,7 @@ func TestMatch(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := offline(t, capture(t, 2, savefile.Header{}))
+	f := offline(t, captureFile(t, 2, savefile.Header{}))
 	for _, want := range []uint32{96, 0} {
 		p, err := f.NextEx()
 		if err != nil {
@@ -152,7 +152,7 @@ func TestMatch(t *testing.T) {
 }
 
 func TestDump(t *testing.T) {
-	whole := capture(t, 4, savefile.Header{Micro: true, Snaplen: 40})
+	whole := captureFile(t, 4, savefile.Header{Micro: true, Snaplen: 40})
 	name := filepath.Join(t.TempDir(), "a.pcap")
 	h := offline(t, whole)
 	for i := range 2 {
@@ -248,7 +248,7 @@ func TestDirection(t *testing.T) {
 }
 
 func ExampleHandle_SetFilter() {
-	h := offline(new(testing.B), capture(new(testing.B), 4, savefile.Header{}))
+	h := offline(new(testing.B), captureFile(new(testing.B), 4, savefile.Header{}))
 	prog, err := h.Compile("udp dst port 2000", true, netip.Addr{})
 	if err != nil {
 		fmt.Println(err)
