@@ -91,11 +91,11 @@ tool/sleep:       host tool
 tool/ss:          host tcp tool wire
 tool/sysctl:      tool
 tool/traceroute:  host socket tool wire
-tool/tcpdump:     capture/bpf capture/dissect capture/expr capture/pcap capture/savefile wire
+tool/tcpdump:     capture/bpf capture/dissect capture/expr capture/pcap capture/savefile host tool wire
 
 lab/machine:      link link/afpacket link/tun wire internal/sys golang.org/x/sys
 lab:              firewall/conntrack firewall/nat firewall/nft run capture capture/dissect capture/savefile clock host ip/route lab/machine link link/bridge link/cable link/netem packet wire
-                  service service/echo service/http tool tool/arp tool/get tool/ip tool/nc tool/ping tool/route tool/sleep tool/ss tool/sysctl tool/traceroute
+                  service service/echo service/http tool tool/arp tool/get tool/ip tool/nc tool/ping tool/route tool/sleep tool/ss tool/sysctl tool/tcpdump tool/traceroute
                   github.com/goccy/go-yaml
 control:          lab
 cmd/towpath:      control firewall/nft host lab lab/machine packet posix/sockd run service service/echo service/http tool/tcpdump

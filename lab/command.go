@@ -22,13 +22,15 @@ import (
 	"github.com/towpath/towpath/tool/sleep"
 	"github.com/towpath/towpath/tool/ss"
 	"github.com/towpath/towpath/tool/sysctl"
+	"github.com/towpath/towpath/tool/tcpdump"
 	"github.com/towpath/towpath/tool/traceroute"
 )
 
 // tools and services are what hosts have built in.
 var (
 	tools = []tool.Tool{
-		arp.Tool, get.Tool, ip.Tool, nc.Tool, ping.Tool, route.Tool, sleep.Tool, ss.Tool, sysctl.Tool, traceroute.Tool,
+		arp.Tool, get.Tool, ip.Tool, nc.Tool, ping.Tool, route.Tool, sleep.Tool, ss.Tool, sysctl.Tool, tcpdump.Tool,
+		traceroute.Tool,
 	}
 	services = []service.Service{echo.Service, http.Service}
 )

@@ -94,7 +94,7 @@ func (n *Net) execOn(ctx context.Context, node *Node, e *Exec) error {
 			fmt.Fprintf(e.Stderr, "%s: %v\nusage: %s\n", x.Name, err, x.Usage)
 			return tool.ExitStatus(2)
 		}
-		err = r(ctx, &tool.Env{Host: h, Stdin: e.Stdin, Stdout: e.Stdout, Stderr: e.Stderr})
+		err = r(ctx, &tool.Env{Host: h, Dir: e.Dir, Stdin: e.Stdin, Stdout: e.Stdout, Stderr: e.Stderr})
 		var told tool.ExitStatus
 		if err != nil && ctx.Err() == nil && !errors.As(err, &told) {
 			fmt.Fprintf(e.Stderr, "%s: %v\n", x.Name, err)

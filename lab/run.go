@@ -122,7 +122,7 @@ func (n *Net) run(ctx context.Context, node *Node, c *Command) error {
 		case h == nil:
 			return errCrashed(node)
 		case c.tool != nil:
-			return c.tool(ctx, &tool.Env{Host: h, Stdout: out, Stderr: out})
+			return c.tool(ctx, &tool.Env{Host: h, Dir: n.spec.Dir, Stdout: out, Stderr: out})
 		}
 		return n.execHost(ctx, h, &Exec{Args: c.Args, Dir: n.spec.Dir, Stdout: out, Stderr: out})
 	}

@@ -22,6 +22,7 @@ import (
 // Env is where a tool runs.
 type Env struct {
 	Host   *host.Host
+	Dir    string    // where relative names of files begin; empty: the working directory
 	Stdin  io.Reader // nil: nothing
 	Stdout io.Writer // results
 	Stderr io.Writer // what else there is to say

@@ -11,8 +11,10 @@
 //	            options.go              expr     print.go, rotate.go
 //
 // A command line is read as a whole before anything is opened. Where packets
-// come from, beside files, is an [Env]'s [Devices]. Text is written out when no packet is waiting, so that a
-// reader of a pipe sees every packet at once without -l.
+// come from, beside files, is an [Env]'s [Devices]: the system's interfaces, or
+// the adapters of a [Host], for which tcpdump is a [Tool] that a lab's hosts have
+// built in. Text is written out when no packet is waiting, so that a reader of a
+// pipe sees every packet at once without -l.
 //
 // # Files of -w
 //
@@ -38,4 +40,9 @@
 //   - Numbers of interfaces in a file (LINUX_SLL2) are not given the names that
 //     this system has for them.
 //   - Files compressed with gzip are read.
+//   - On a host there is no -Z, and addresses are printed as numbers. Relative
+//     names of files begin at the lab file's directory, and the command of -z is
+//     a program of the system, not of the host. The words inbound, outbound and
+//     ifindex of an expression are known with -i any only; -Q works with all.
+//     "any" is the adapters that there are when the capture begins.
 package tcpdump

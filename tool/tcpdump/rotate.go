@@ -76,6 +76,7 @@ func (f *files) open(now time.Time) (err error) {
 	if f.name == "-" {
 		f.d, err = f.s.h.NewDumper(onlyWriter{f.s.e.Stdout})
 	} else {
+		f.name = f.s.path(f.name)
 		f.d, err = f.s.h.DumpOpen(f.name)
 	}
 	return brief(err)

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -25,6 +26,8 @@ type Env struct {
 	Stdout, Stderr io.Writer
 	// Terminal says that Stdout is one: each packet is printed as it comes.
 	Terminal bool
+	// Dir is where relative names of files begin; empty: the working directory.
+	Dir string
 	// Devices are what can be captured on; nil: a [System].
 	Devices Devices
 	// Lookup finds the name of an address, or ""; nil: the system's resolver.
@@ -75,17 +78,23 @@ func Main(ctx context.Context, args []string, e *Env) int {
 
 func run(ctx context.Context, args []string, e *Env) error {
 	o, err := parse(args)
+	if err != nil {
+		return err
+	}
+	return o.run(ctx, e)
+}
+
+// run does what the options say.
+func (o *options) run(ctx context.Context, e *Env) error {
 	if e.Devices == nil {
 		e.Devices = &System{}
 	}
 	switch {
-	case err != nil:
-		return err
 	case o.help:
-		_, err = fmt.Fprintf(e.Stdout, "%s\n%s", version, usage)
+		_, err := fmt.Fprintf(e.Stdout, "%s\n%s", version, usage)
 		return err
 	case o.version:
-		_, err = fmt.Fprintln(e.Stdout, version)
+		_, err := fmt.Fprintln(e.Stdout, version)
 		return err
 	case o.devices:
 		return listDevices(e)
@@ -178,12 +187,20 @@ func (s *session) inputs() ([]string, error) {
 	return names, nil
 }
 
+// path is where a file is that the command line names.
+func (s *session) path(name string) string {
+	if s.e.Dir == "" || filepath.IsAbs(name) {
+		return name
+	}
+	return filepath.Join(s.e.Dir, name)
+}
+
 // contents reads a file of names or of an expression.
 func (s *session) contents(name string) ([]byte, error) {
 	const most = 1 << 20
 	r := s.e.Stdin
 	if name != "-" {
-		f, err := os.Open(name)
+		f, err := os.Open(s.path(name))
 		if err != nil {
 			return nil, brief(err)
 		}
@@ -211,7 +228,7 @@ func (s *session) open(name string) (h *pcap.Handle, err error) {
 	if name == "-" {
 		h, err = pcap.NewOffline(s.e.Stdin)
 	} else {
-		h, err = pcap.OpenOffline(name)
+		h, err = pcap.OpenOffline(s.path(name))
 	}
 	if err != nil {
 		return nil, brief(err)
