@@ -177,6 +177,7 @@ ReasonTCPTimeWaitOptions  tcp:TestMalformedOptions
 ReasonTCPEnded            tcp/testdata
 ReasonTCPNotSyn           tcp/testdata
 ReasonTCPSynSentAck       tcp/testdata
+ReasonTCPSynSentEcho      tcp/testdata
 ReasonTCPSynSentReset     tcp/testdata
 ReasonTCPFlags            tcp/testdata
 ReasonTCPSynRepeated      tcp/testdata

@@ -108,6 +108,10 @@ type Settings struct {
 	// tcp_synack_retries, tcp_retries2, tcp_orphan_retries); 0 means 6, 5, 15
 	// and 8.
 	TCPSynRetries, TCPSynAckRetries, TCPRetries2, TCPOrphanRetries int
+	// TCPSynLinear is how many repetitions of a SYN come without backing off,
+	// before those that TCPSynRetries counts (net.ipv4.tcp_syn_linear_timeouts);
+	// 0 means 4, negative none.
+	TCPSynLinear int
 	// TCPFinTimeout is for how many seconds a closed connection waits for the
 	// peer's end (net.ipv4.tcp_fin_timeout); 0 means 60.
 	TCPFinTimeout int
@@ -208,6 +212,7 @@ func (s *Settings) fill() {
 	s.TCPRcvBufMax = max(s.TCPRcvBufMax, s.TCPRcvBuf)
 	s.TCPSndBufMax = max(s.TCPSndBufMax, s.TCPSndBuf)
 	orDefault(&s.TCPSynRetries, 6)
+	orDefault(&s.TCPSynLinear, 4)
 	orDefault(&s.TCPSynAckRetries, 5)
 	orDefault(&s.TCPRetries2, 15)
 	orDefault(&s.TCPOrphanRetries, 8)

@@ -194,7 +194,7 @@ func (s *tcpSocket) config(isn uint32, set bool, opt *sockOptions) tcp.Config {
 		Timestamps: !ln.conf.set.TCPNoTimestamps, WindowScaling: !ln.conf.set.TCPNoWindowScaling,
 		SACK: !ln.conf.set.TCPNoSACK, ECN: ln.conf.set.TCPECN, NoFRTO: ln.conf.set.TCPNoFRTO,
 
-		SynRetries: ln.conf.set.TCPSynRetries, SynAckRetries: ln.conf.set.TCPSynAckRetries,
+		SynRetries: ln.conf.set.TCPSynRetries, SynLinear: ln.conf.set.TCPSynLinear, SynAckRetries: ln.conf.set.TCPSynAckRetries,
 		Retries2: ln.conf.set.TCPRetries2, OrphanRetries: ln.conf.set.TCPOrphanRetries,
 		FinWait2: time.Duration(ln.conf.set.TCPFinTimeout) * time.Second,
 

@@ -175,6 +175,7 @@ const (
 	ReasonTCPOldAck           // acknowledgment older than the window allows
 	ReasonTCPAckUnsent        // acknowledges what was never sent
 	ReasonTCPSynSentAck       // answers our SYN with another number
+	ReasonTCPSynSentEcho      // echoes a timestamp that our SYN has not had
 	ReasonTCPSynAckAck        // answers our SYN-ACK with another number
 	ReasonTCPReset            // reset that does not fit the sequence
 	ReasonTCPResetWindow      // reset outside the window
@@ -372,6 +373,7 @@ var reasonText = [ReasonCount]string{
 	ReasonTCPOldAck:           "tcp old ack",
 	ReasonTCPAckUnsent:        "tcp ack of unsent data",
 	ReasonTCPSynSentAck:       "tcp ack of another syn",
+	ReasonTCPSynSentEcho:      "tcp echo of another syn",
 	ReasonTCPSynAckAck:        "tcp ack of another syn-ack",
 	ReasonTCPReset:            "tcp reset out of sequence",
 	ReasonTCPResetWindow:      "tcp reset outside window",

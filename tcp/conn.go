@@ -56,6 +56,7 @@ type Config struct {
 	AckDelayMax time.Duration
 
 	SynRetries    int // 6
+	SynLinear     int // more before them, without backing off (0)
 	SynAckRetries int // 5
 	Retries2      int // 15, of data
 	OrphanRetries int // 8, of data of closed connections
@@ -74,7 +75,7 @@ const (
 	bufMin      = 2 << 10
 	bufLimit    = 1 << 30 // sequence numbers are compared by halves
 	mssDefault  = 536     // RFC 9293 §3.7.1
-	mssMin      = 88      // leaves some payload beside full options
+	mssMin      = 48      // leaves some payload beside full options (Linux: tcp_min_snd_mss)
 	tsLen       = 12      // the timestamps option with its padding
 	quickMax    = 16      // ACKs at once at the start of a connection
 	dupThresh   = 3       // RFC 5681 §3.2
@@ -82,8 +83,9 @@ const (
 	rtoInit     = time.Second
 	rtoAfterSyn = 3 * time.Second // RFC 6298 §5.7
 	timeWaitLen = 60 * time.Second
-	pawsIdle    = 24 * 24 * time.Hour // RFC 7323 §5.5
-	wscaleMax   = 14                  // RFC 7323 §2.3
+	pawsIdle    = 24 * 24 * time.Hour  // RFC 7323 §5.5
+	wscaleMax   = 14                   // RFC 7323 §2.3
+	synAgain    = 8 * time.Millisecond // Linux's TCP_TIMEOUT_MIN of two ticks at 250 Hz
 
 	never = time.Duration(math.MaxInt64)
 )
@@ -156,7 +158,7 @@ type Conn struct {
 	retries    uint8  // timeouts since the peer last made progress
 	pruned     uint16 // out-of-order packets given up, not yet told
 
-	synRetries, synAckRetries, retries2, orphanRetries uint8
+	synRetries, synLinear, synAckRetries, retries2, orphanRetries uint8
 
 	// Keep-alive (RFC 1122 §4.2.3.6); off while keepIdle is 0.
 	keepCount, keepSent    uint8
@@ -220,7 +222,7 @@ type Conn struct {
 	ackAt    time.Duration // delayed ACK
 	lifeAt   time.Duration // FIN-WAIT-2, TIME-WAIT
 	lastData time.Duration // data last received
-	lastSeg  time.Duration // any segment last accepted
+	lastSeg  time.Duration // any segment last accepted; our first SYN before there is one
 	lastSend time.Duration // data last sent
 	lastDup  time.Duration // last rate-limited ACK
 	rttAt    time.Duration
@@ -264,6 +266,7 @@ func (c *Conn) Init(cfg *Config, pool *packet.Pool, out Output) {
 	c.ackDelay = micros(or(cfg.AckDelayMax, dur(c.rtoMin)))
 	c.finWait = seconds(or(cfg.FinWait2, 60*time.Second))
 	c.synRetries = uint8(clamp(or(cfg.SynRetries, 6), 0, 127))
+	c.synLinear = uint8(clamp(cfg.SynLinear, 0, 127))
 	c.synAckRetries = uint8(clamp(or(cfg.SynAckRetries, 5), 0, 127))
 	c.retries2 = uint8(clamp(or(cfg.Retries2, 15), 0, 127))
 	c.orphanRetries = uint8(clamp(or(cfg.OrphanRetries, 8), 0, 127))

@@ -156,7 +156,7 @@ func (c *Conn) maySendShort(n, unsent uint32) bool {
 	if c.corked() && !c.finQueued && !c.urgentWaits() {
 		return false
 	}
-	return c.noDelay || c.finQueued || c.urgentWaits() || c.sndNxt == c.sndUna || le(c.sndSml, c.sndUna)
+	return c.noDelay || c.finQueued || c.urgentIsOut() || c.sndNxt == c.sndUna || le(c.sndSml, c.sndUna)
 }
 
 // sendLost sends again what a timeout has declared lost, as the congestion
@@ -353,6 +353,9 @@ func (c *Conn) sendSyn(now time.Duration, ack bool) {
 		c.timing, c.rttSeq, c.rttAt = true, c.iss+1, now
 	}
 	c.rtxAt = now + c.timeout()
+	if !ack && c.retries == 0 {
+		c.lastSeg = now // see hasSent
+	}
 	c.emit(p)
 }
 
@@ -362,6 +365,9 @@ func (c *Conn) sendReset(now time.Duration, seq uint32, ack bool) {
 	if ack {
 		f.Flags |= wire.TCPAck
 		f.Ack = c.rcvNxt
+		if c.state != StateSynReceived {
+			f.Window = c.offerWindow()
+		}
 	}
 	p := c.pool.Get()
 	p.Data = p.Start()

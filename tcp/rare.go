@@ -218,6 +218,12 @@ func (c *Conn) urgentWaits() bool {
 	return c.rare != nil && c.rare.urgentOut && lt(c.sndNxt, c.rare.sndUp)
 }
 
+// urgentIsOut reports whether there is urgent data that has not been
+// acknowledged (Linux: tcp_urg_mode).
+func (c *Conn) urgentIsOut() bool {
+	return c.rare != nil && c.rare.urgentOut && lt(c.sndUna, c.rare.sndUp)
+}
+
 // SetOOBInline leaves urgent data in the stream, or takes it out as Linux does
 // unless told otherwise (Linux: SO_OOBINLINE).
 func (c *Conn) SetOOBInline(on bool) {

@@ -174,7 +174,7 @@ func (c *Conn) Listen(now time.Duration, syn *packet.Packet) packet.Reason {
 func (c *Conn) synIn(now time.Duration, seq uint32, wnd uint16, o *wire.TCPOptions) {
 	c.irs = seq
 	c.rcvNxt, c.rcvAcked, c.rcvAdv = seq+1, seq+1, seq+1+(c.rcvAdv-c.rcvNxt)
-	if o.HasMSS {
+	if o.HasMSS && o.MSS != 0 {
 		c.peerMSS = max(o.MSS, mssMin)
 	}
 	if c.ts = c.ts && o.HasTS; c.ts {
@@ -239,7 +239,19 @@ func (c *Conn) synSentIn(now time.Duration, p *packet.Packet, s *segment, o *wir
 		if !s.flags.Has(wire.TCPRst) {
 			c.sendReset(now, s.ack, false)
 		}
+		if c.retries == 0 {
+			// The peer still had an old connection, which the reset has ended
+			// (Linux: tcp_rcv_synsent_state_process).
+			c.rtxAt = min(c.rtxAt, now+synAgain)
+		}
 		return packet.ReasonTCPSynSentAck
+	}
+	// An echo of what was never sent is no answer to our SYN, as by Linux.
+	if s.flags.Has(wire.TCPAck) && c.ts && o.HasTS && !c.hasSent(now, o.TSEcr) {
+		if !s.flags.Has(wire.TCPRst) {
+			c.sendReset(now, s.ack, false)
+		}
+		return packet.ReasonTCPSynSentEcho
 	}
 	// Second, check the RST bit.
 	if s.flags.Has(wire.TCPRst) {
@@ -274,6 +286,13 @@ func (c *Conn) synSentIn(now time.Duration, p *packet.Packet, s *segment, o *wir
 	return packet.NotDropped
 }
 
+// hasSent reports whether one of our SYNs may have had the timestamp ecr. 0 is
+// what one says who has none to echo.
+func (c *Conn) hasSent(now time.Duration, ecr uint32) bool {
+	ts := c.tsNow(now)
+	return ecr == 0 || ts-ecr <= ts-c.tsNow(c.lastSeg)
+}
+
 // synAcked takes the acknowledgment of our SYN.
 func (c *Conn) synAcked(now time.Duration, s *segment) {
 	if c.timing && le(c.rttSeq, s.ack) {
@@ -297,9 +316,17 @@ func (c *Conn) segmentIn(now time.Duration, p *packet.Packet, s *segment) packet
 			c.repeatSynAck(now)
 			return packet.ReasonTCPSynRepeated
 		}
-		// The other half of a simultaneous open: the SYN is known already.
+		// The other half of a simultaneous open: the SYN is known already, and
+		// acknowledged again as what comes twice.
 		s.flags &^= wire.TCPSyn
 		s.seq++
+		c.ackNow = true
+	}
+	if c.passive() {
+		// Linux: tcp_check_req; who does not know our number ends nothing.
+		if r := c.checkSynAck(now, s); r != 0 {
+			return r
+		}
 	}
 	// RFC 7323 §5.3, R1: PAWS comes first.
 	if c.isOld(now, s) && !s.flags.Has(wire.TCPRst) && !c.overtaken(s) {
@@ -326,7 +353,7 @@ func (c *Conn) segmentIn(now time.Duration, p *packet.Packet, s *segment) packet
 	}
 	// Fourth, check the SYN bit; RFC 5961 §4.
 	if s.flags.Has(wire.TCPSyn) {
-		c.challenge(now)
+		c.anotherSyn(now, s)
 		return packet.ReasonTCPSyn
 	}
 	// Fifth, check the ACK field.
@@ -353,6 +380,23 @@ func (c *Conn) segmentIn(now time.Duration, p *packet.Packet, s *segment) packet
 	}
 	// Seventh, process the segment text, and eighth, the FIN bit.
 	return c.textIn(now, p, s)
+}
+
+// anotherSyn answers a SYN in the window: with a challenge, but a passive open
+// under way ends. RFC 9293 §3.10.7.4 lets it go back to LISTEN; Linux resets
+// the peer (tcp_check_req).
+func (c *Conn) anotherSyn(now time.Duration, s *segment) {
+	switch {
+	case !c.passive():
+		c.challenge(now)
+		return
+	case s.flags.Has(wire.TCPAck):
+		c.sendReset(now, s.ack, false)
+	default:
+		c.rcvNxt = s.end()
+		c.sendReset(now, 0, true)
+	}
+	c.end(syscall.ECONNRESET)
 }
 
 // repeatSynAck answers a repeated SYN in SYN-RECEIVED.
@@ -425,8 +469,6 @@ func (c *Conn) resetsAt(seq uint32) bool {
 // resetIn ends the connection as the peer wants it.
 func (c *Conn) resetIn() {
 	switch {
-	case c.state == StateSynReceived && c.active:
-		c.end(syscall.ECONNREFUSED)
 	case c.state == StateCloseWait:
 		c.end(syscall.EPIPE)
 	case c.state == StateClosing, c.state == StateLastAck, c.state == StateTimeWait:
@@ -466,9 +508,8 @@ func (c *Conn) answerOld(now time.Duration, s *segment) {
 // checkAck is the fifth step.
 func (c *Conn) checkAck(now time.Duration, s *segment) packet.Reason {
 	if c.state == StateSynReceived {
-		if s.ack-(c.iss+1) > max(c.sndNxt-(c.iss+1), c.synDataSent()) {
-			c.sendReset(now, s.ack, false)
-			return packet.ReasonTCPSynAckAck
+		if r := c.checkSynAck(now, s); r != 0 {
+			return r
 		}
 		if c.defers(s) {
 			return packet.ReasonTCPDeferred
@@ -486,7 +527,7 @@ func (c *Conn) checkAck(now time.Duration, s *segment) packet.Reason {
 		c.challenge(now)
 		return packet.ReasonTCPAckUnsent
 	}
-	if lt(s.ack, c.sndUna-uint32(min(uint64(c.maxWnd), c.bytesAcked+1))) { // +1: the SYN
+	if lt(s.ack, c.sndUna-uint32(min(uint64(c.maxWnd), c.bytesAcked+c.synCounted()))) {
 		c.challenge(now)
 		return packet.ReasonTCPOldAck
 	}
@@ -520,6 +561,31 @@ func (c *Conn) checkAck(now time.Duration, s *segment) packet.Reason {
 	return 0
 }
 
+// checkSynAck answers a segment that acknowledges something else than our
+// SYN-ACK, and what has followed it.
+func (c *Conn) checkSynAck(now time.Duration, s *segment) packet.Reason {
+	if !s.flags.Has(wire.TCPAck) || s.ack-(c.iss+1) <= max(c.sndNxt-(c.iss+1), c.synDataSent()) {
+		return 0
+	}
+	if !s.flags.Has(wire.TCPRst) {
+		c.sendReset(now, s.ack, false)
+	}
+	return packet.ReasonTCPSynAckAck
+}
+
+// passive reports whether this is a passive open under way: Linux has only a
+// request then, no socket.
+func (c *Conn) passive() bool { return c.state == StateSynReceived && !c.active && !c.isEarly() }
+
+// synCounted is 1 if our SYN counts as acknowledged data. Linux makes the
+// connection of a passive open when that has happened already.
+func (c *Conn) synCounted() uint64 {
+	if c.active {
+		return 1
+	}
+	return 0
+}
+
 // finAcked moves on when our FIN has been acknowledged.
 func (c *Conn) finAcked(now time.Duration) {
 	switch c.state {
@@ -544,9 +610,10 @@ func (c *Conn) timeWait(now time.Duration) {
 }
 
 // windowIn takes the peer's window, unless the segment is older than the last
-// that told it.
+// that told it. Of two that differ in nothing else the one with the smaller
+// window is thought the older, unless that is closed, as by Linux.
 func (c *Conn) windowIn(seq, ack, wnd uint32) {
-	if lt(seq, c.sndWl1) || seq == c.sndWl1 && lt(ack, c.sndWl2) {
+	if lt(seq, c.sndWl1) || seq == c.sndWl1 && (lt(ack, c.sndWl2) || ack == c.sndWl2 && wnd < c.sndWnd && wnd != 0) {
 		return
 	}
 	c.sndWl1, c.sndWl2 = seq, ack
@@ -747,11 +814,17 @@ func (c *Conn) textIn(now time.Duration, p *packet.Packet, s *segment) packet.Re
 		return packet.NotDropped
 	}
 	if !canReceive.has(c.state) {
-		// After the peer's FIN there can be nothing but repetitions.
-		if c.state == StateTimeWait {
+		// After the peer's FIN there can be nothing but repetitions. Text that
+		// runs over it ends the connection, text behind it is passed over
+		// (Linux: tcp_rcv_state_process).
+		switch {
+		case c.state == StateTimeWait:
 			c.lifeAt = now + timeWaitLen
+			c.sendAck(now)
+		case lt(s.seq, c.rcvNxt) && gt(s.seq+s.n, c.rcvNxt):
+			c.sendReset(now, s.ack, false)
+			c.resetIn()
 		}
-		c.sendAck(now)
 		return packet.ReasonTCPAfterFin
 	}
 	if c.readClosed && s.n > 0 && gt(s.seq+s.n, c.rcvNxt) {

@@ -111,7 +111,7 @@ func (c *Conn) queueIn(now time.Duration, p *packet.Packet, s *segment) packet.R
 	for c.rcvMem+p.Footprint() > c.memoryMax() && !c.ooo.Empty() {
 		c.dropLastOutOfOrder()
 	}
-	filled := !c.ooo.Empty()
+	filled, due := !c.ooo.Empty(), c.ackNow
 	if s.n > 0 {
 		c.dataIn(now, p, s.n)
 	} else {
@@ -119,6 +119,12 @@ func (c *Conn) queueIn(now time.Duration, p *packet.Packet, s *segment) packet.R
 	}
 	if fin {
 		c.finIn(now)
+		if !filled && !due && c.state == StateCloseWait && c.bytesIn > 0 && c.rcvNxt-c.rcvAcked <= c.rcvMSS {
+			// The end of a request: the answer carries the acknowledgment
+			// (Linux: tcp_fin). Not so of a peer who has said nothing.
+			c.pingpong, c.ackNow = true, false
+			c.ackAt = min(c.ackAt, now+dur(c.delack))
+		}
 		return packet.NotDropped
 	}
 	if filled {
@@ -230,6 +236,7 @@ func (c *Conn) unlink(prev *packet.Packet) {
 
 // fillHole moves what has become in order from ooo to rq.
 func (c *Conn) fillHole(now time.Duration) {
+	first := c.rcvNxt
 	for {
 		p := c.ooo.First()
 		if p == nil || gt(seqOf(p), c.rcvNxt) {
@@ -237,6 +244,9 @@ func (c *Conn) fillHole(now time.Duration) {
 		}
 		n, fin := uint32(p.Len()), hasFin(p)
 		old := c.rcvNxt - seqOf(p)
+		if lt(seqOf(p), first) { // it has come again with what filled the hole
+			c.widenDup(seqOf(p), seqOf(p)+min(n, first-seqOf(p)))
+		}
 		if old > n || old == n && !fin {
 			c.unlink(nil)
 			continue

@@ -96,6 +96,23 @@ func (c *Conn) reportDup(left, right uint32) {
 	}
 }
 
+// widenDup notes more of such data, if it adjoins what is noted (Linux:
+// tcp_dsack_extend).
+func (c *Conn) widenDup(left, right uint32) {
+	if c.rep == nil || c.rep.dup == (wire.SACKBlock{}) {
+		c.reportDup(left, right)
+		return
+	}
+	if d := &c.rep.dup; le(left, d.Right) && le(d.Left, right) {
+		if lt(left, d.Left) {
+			d.Left = left
+		}
+		if gt(right, d.Right) {
+			d.Right = right
+		}
+	}
+}
+
 func (c *Conn) reports() *reports {
 	if c.rep == nil {
 		c.rep = reportsPool.Get().(*reports)

@@ -829,6 +829,8 @@ func (s *script) configure(f []string) error {
 			s.cfg.ECN = []ECNMode{ECNOff, ECNOn, ECNAccept}[n]
 		case "synackretries":
 			s.cfg.SynAckRetries = int(n)
+		case "synlinear":
+			s.cfg.SynLinear = int(n)
 		case "synretries":
 			s.cfg.SynRetries = int(n)
 		default:

@@ -101,7 +101,7 @@ func (c *Conn) retransmit(now time.Duration) {
 	limit, silent := c.retries2, false
 	switch {
 	case c.state == StateSynSent:
-		limit = c.synRetries
+		limit = c.synRetries + c.synLinear
 	case c.sndUna == c.iss:
 		silent, limit = c.waitsForData(c.synAckRetries)
 	case c.readClosed:
@@ -119,7 +119,9 @@ func (c *Conn) retransmit(now time.Duration) {
 		c.blackHole(now)
 	}
 	c.retries++
-	c.backoff = min(c.backoff+1, 16)
+	if c.state != StateSynSent || c.retries > c.synLinear { // Linux: tcp_retransmit_timer
+		c.backoff = min(c.backoff+1, 16)
+	}
 	if silent {
 		c.rtxAt = now + c.timeout()
 		return

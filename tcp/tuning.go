@@ -20,7 +20,7 @@ type Tuning struct {
 	// (3, tcp_reordering; 300, tcp_max_reordering).
 	Reordering, MaxReordering int
 
-	MinSndMSS int // bytes: no peer and no path has less sent (48, tcp_min_snd_mss; less than 88 is 88)
+	MinSndMSS int // bytes: no peer and no path has less sent (48, tcp_min_snd_mss)
 	Retries1  int // timeouts after which the path is suspected (3, tcp_retries1)
 
 	// Packetization layer path MTU discovery, see search.go.
