@@ -847,9 +847,11 @@ func (s *Socket) recvStream(ln *lane, b []byte, flags int) (int, syscall.Errno) 
 		return 0, 0
 	case have > 0:
 		return s.take(ln, c, b[:min(len(b), have)], flags), 0
+	case c.conn.FINReceived(): // whatever has come later (Linux: SOCK_DONE)
+		return 0, 0
 	case s.hasError():
 		return 0, s.takeError()
-	case c.rdClosed || c.conn.EOF() || c.conn.FINReceived() || c.over():
+	case c.rdClosed || c.over():
 		return 0, 0
 	}
 	return 0, syscall.EAGAIN

@@ -701,6 +701,9 @@ func tcpInfo(i *tcp.Info, now time.Duration) []byte {
 	b := make([]byte, 280)
 	le := binary.LittleEndian
 	b[0] = tcpStates[i.State]
+	if i.State == tcp.StateTimeWait {
+		b[0] = tcpStates[tcp.StateClosed] // what waits is no longer the socket's
+	}
 	switch {
 	case i.Loss:
 		b[1] = 4

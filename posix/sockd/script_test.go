@@ -560,7 +560,7 @@ func (s *script) begin(f []string) error {
 var scriptOptions = map[string][2]int{
 	"SO_ERROR": {1, 4}, "SO_REUSEADDR": {1, 2}, "SO_LINGER": {1, 13}, "SO_KEEPALIVE": {1, 9}, "SO_OOBINLINE": {1, 10}, "SO_RCVLOWAT": {1, 18},
 	"SO_RCVBUF": {1, 8}, "SO_SNDBUF": {1, 7}, "TCP_NODELAY": {6, 1}, "TCP_CORK": {6, 3}, "TCP_KEEPIDLE": {6, 4}, "TCP_KEEPINTVL": {6, 5}, "TCP_KEEPCNT": {6, 6},
-	"TCP_SYNCNT": {6, 7}, "TCP_LINGER2": {6, 8}, "TCP_USER_TIMEOUT": {6, 18}, "TCP_QUICKACK": {6, 12}, "TCP_MAXSEG": {6, 2},
+	"TCP_SYNCNT": {6, 7}, "TCP_LINGER2": {6, 8}, "TCP_USER_TIMEOUT": {6, 18}, "TCP_QUICKACK": {6, 12}, "TCP_MAXSEG": {6, 2}, "TCP_INFO": {6, 11},
 	"IP_TTL": {0, 2}, "IP_PKTINFO": {0, 8}, "IP_RECVTTL": {0, 12}, "IP_RECVTOS": {0, 13}, "IP_RECVERR": {0, 11}, "IP_TOS": {0, 1},
 	"IPV6_V6ONLY": {41, 26}, "IPV6_RECVPKTINFO": {41, 49}, "IPV6_RECVHOPLIMIT": {41, 51}, "IPV6_RECVTCLASS": {41, 66}, "IPV6_RECVERR": {41, 25}, "IPV6_UNICAST_HOPS": {41, 16},
 	"UDP_SEGMENT": {17, 103}, "UDP_GRO": {17, 104}, "IP_MTU_DISCOVER": {0, 10}, "IPV6_MTU_DISCOVER": {41, 23},
