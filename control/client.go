@@ -150,9 +150,10 @@ func (c *Client) Down(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// Exec runs a program on a node and returns its exit status. Stdin may be nil;
-// a read of it that does not return is left behind.
-func (c *Client) Exec(ctx context.Context, node string, args []string, stdin io.Reader, stdout, stderr io.Writer) (int, error) {
+// Exec runs a program on a node and returns its exit status. It is started in
+// dir; empty means the lab file's directory. Stdin may be nil; a read of it that
+// does not return is left behind.
+func (c *Client) Exec(ctx context.Context, node, dir string, args []string, stdin io.Reader, stdout, stderr io.Writer) (int, error) {
 	header := http.Header{"Connection": {"Upgrade"}, "Upgrade": {upgrade}}
 	a, err := c.do(context.WithoutCancel(ctx), http.MethodPost, "/v1/exec", nil, header)
 	if err != nil {
@@ -165,7 +166,7 @@ func (c *Client) Exec(ctx context.Context, node string, args []string, stdin io.
 	}
 	defer conn.Close()
 	out := newFrames(conn)
-	if err := out.send(Frame{Node: node, Args: args}); err != nil {
+	if err := out.send(Frame{Node: node, Args: args, Dir: dir}); err != nil {
 		return 0, err
 	}
 	defer context.AfterFunc(ctx, func() { out.send(Frame{Stop: true}) })()

@@ -75,7 +75,7 @@ func serve(t testing.TB) (*Server, *Client) {
 // TestObjects: every path has JSON and text.
 func TestObjects(t *testing.T) {
 	_, c := serve(t)
-	if _, err := c.Exec(t.Context(), "a", []string{"ping", "-c", "1", "b"}, nil, io.Discard, io.Discard); err != nil {
+	if _, err := c.Exec(t.Context(), "a", "", []string{"ping", "-c", "1", "b"}, nil, io.Discard, io.Discard); err != nil {
 		t.Fatal(err)
 	}
 	for path, want := range map[string]string{
@@ -147,18 +147,18 @@ func TestRefused(t *testing.T) {
 func TestExec(t *testing.T) {
 	_, c := serve(t)
 	var out, errs bytes.Buffer
-	status, err := c.Exec(t.Context(), "a", []string{"ping", "-c", "1", "b"}, strings.NewReader("unread"), &out, &errs)
+	status, err := c.Exec(t.Context(), "a", "", []string{"ping", "-c", "1", "b"}, strings.NewReader("unread"), &out, &errs)
 	if status != 0 || err != nil || !strings.Contains(out.String(), "64 bytes from 10.0.0.2") || errs.Len() > 0 {
 		t.Errorf("status %d, %v, %q %q", status, err, out.String(), errs.String())
 	}
-	if _, err := c.Exec(t.Context(), "c", []string{"ping"}, nil, &out, &errs); err == nil || !strings.Contains(err.Error(), `no node "c"`) {
+	if _, err := c.Exec(t.Context(), "c", "", []string{"ping"}, nil, &out, &errs); err == nil || !strings.Contains(err.Error(), `no node "c"`) {
 		t.Errorf("on no node: %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	r, w := io.Pipe()
 	defer r.Close()
 	go func() { r.Read(make([]byte, 1)); cancel(); io.Copy(io.Discard, r) }()
-	if _, err := c.Exec(ctx, "a", []string{"ping", "-c", "0", "b"}, nil, w, &errs); err != context.Canceled {
+	if _, err := c.Exec(ctx, "a", "", []string{"ping", "-c", "0", "b"}, nil, w, &errs); err != context.Canceled {
 		t.Errorf("a ping without end ended with %v", err)
 	}
 }

@@ -94,12 +94,12 @@ command's.`,
 		if rest[0] == "--" {
 			rest = rest[1:]
 		}
-		return runOn(c.Context(), c, to, args[0], rest, os.Stdin)
+		return runOn(c.Context(), c, to, args[0], "", rest, os.Stdin)
 	})
 }
 
-func runOn(ctx context.Context, c *cobra.Command, to *control.Client, node string, args []string, stdin io.Reader) error {
-	status, err := to.Exec(ctx, node, args, stdin, c.OutOrStdout(), c.ErrOrStderr())
+func runOn(ctx context.Context, c *cobra.Command, to *control.Client, node, dir string, args []string, stdin io.Reader) error {
+	status, err := to.Exec(ctx, node, dir, args, stdin, c.OutOrStdout(), c.ErrOrStderr())
 	switch {
 	case err != nil:
 		return err
@@ -135,7 +135,7 @@ the input, ends it.`,
 			}
 			words, err := lab.Words(text)
 			if err == nil {
-				err = runOn(c.Context(), c, to, args[0], words, nil)
+				err = runOn(c.Context(), c, to, args[0], "", words, nil)
 			}
 			var told exitStatus
 			if last = err; err != nil && !errors.As(err, &told) {
@@ -184,7 +184,7 @@ with Ctrl-C, with -c COUNT, or with the lab.`,
 	}
 	c.Flags().StringVarP(&file, "write", "w", "", "write packets to this `FILE`")
 	return toLab(c, func(c *cobra.Command, to *control.Client, args []string) error {
-		path := "/v1/links/" + url.PathEscape(args[0]) + "/capture"
+		path := capturePath(args[0])
 		switch {
 		case file != "" && len(args) > 1:
 			return errors.New("options of tcpdump are for what is printed; leave -w or them out")
@@ -197,28 +197,36 @@ with Ctrl-C, with -c COUNT, or with the lab.`,
 			}
 			return errors.Join(whole(c.Context(), to.Stream(c.Context(), path, false, f)), f.Close())
 		}
-		ctx, cancel := context.WithCancel(c.Context())
-		defer cancel()
-		r, w := io.Pipe()
-		copied := make(chan error, 1)
-		go func() {
-			err := to.Stream(ctx, path, false, w)
-			w.CloseWithError(io.EOF)
-			copied <- whole(ctx, err)
-		}()
-		status := tcpdump.Main(c.Context(), append([]string{"-l", "-r", "-"}, args[1:]...), &tcpdump.Env{
-			Stdin: r, Stdout: c.OutOrStdout(), Stderr: c.ErrOrStderr(), Terminal: isTerminal(c.OutOrStdout()),
-		})
-		cancel()
-		r.Close()
-		if err := <-copied; err != nil {
-			return err
-		}
-		if status != 0 {
-			return exitStatus(status)
-		}
-		return nil
+		return tcpdumpOfLink(c, to, path, args[1:])
 	})
+}
+
+// capturePath is where the packets of the link are that an interface is on.
+func capturePath(end string) string { return "/v1/links/" + url.PathEscape(end) + "/capture" }
+
+// tcpdumpOfLink runs tcpdump on the packets that come from a path.
+func tcpdumpOfLink(c *cobra.Command, to *control.Client, path string, args []string) error {
+	ctx, cancel := context.WithCancel(c.Context())
+	defer cancel()
+	r, w := io.Pipe()
+	copied := make(chan error, 1)
+	go func() {
+		err := to.Stream(ctx, path, false, w)
+		w.CloseWithError(io.EOF)
+		copied <- whole(ctx, err)
+	}()
+	status := tcpdump.Main(c.Context(), append([]string{"-l", "-r", "-"}, args...), &tcpdump.Env{
+		Stdin: r, Stdout: c.OutOrStdout(), Stderr: c.ErrOrStderr(), Terminal: isTerminal(c.OutOrStdout()),
+	})
+	cancel()
+	r.Close()
+	if err := <-copied; err != nil {
+		return err
+	}
+	if status != 0 {
+		return exitStatus(status)
+	}
+	return nil
 }
 
 // whole is the error of something that ends when ctx does.

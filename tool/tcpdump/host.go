@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/towpath/towpath/capture/pcap"
@@ -40,6 +41,28 @@ func (o *options) onHost(ctx context.Context, e *tool.Env) error {
 		env.Stdin = strings.NewReader("")
 	}
 	return o.run(ctx, env)
+}
+
+// A NodeDevice is a device of a lab's node, NODE:ADAPTER.
+type NodeDevice struct {
+	Node, Adapter string
+	Args          []string // the command line as the node is to have it
+}
+
+// OnNode finds the device of a node that a command line captures on. It reports
+// false if that is another one, or what is wrong will be said of it anyway.
+func OnNode(args []string) (d NodeDevice, ok bool) {
+	o, err := parse(args)
+	if err != nil || o.read != "" || o.readList != "" {
+		return d, false
+	}
+	d.Node, d.Adapter, ok = strings.Cut(o.device, ":")
+	if !ok || d.Node == "" || d.Adapter == "" {
+		return NodeDevice{}, false
+	}
+	// Of two options -i the last one counts.
+	d.Args = slices.Insert(slices.Clone(args), o.end, "-i", d.Adapter)
+	return d, true
 }
 
 // Host are the devices of a host: its adapters, and all of them as "any".

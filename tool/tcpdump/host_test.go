@@ -98,6 +98,24 @@ func TestHost(t *testing.T) {
 	}
 }
 
+func TestOnNode(t *testing.T) {
+	for _, c := range []struct{ args, node, there string }{
+		{"-i alice:eth0", "alice", "-i alice:eth0 -i eth0"},
+		{"-nialice:any udp -c 3", "alice", "-nialice:any udp -c 3 -i any"},
+		{"--interface=alice:eth0 -w -- -- udp", "alice", "--interface=alice:eth0 -w -- -i eth0 -- udp"},
+		{"-i eth0", "", ""},
+		{"-i :eth0", "", ""},
+		{"-i alice:", "", ""},
+		{"-i alice:eth0 -r file", "", ""},
+		{"-i alice:eth0 -k", "", ""},
+	} {
+		d, ok := tcpdump.OnNode(strings.Fields(c.args))
+		if d.Node != c.node || strings.Join(d.Args, " ") != c.there || ok != (c.node != "") {
+			t.Errorf("%s: %+v, %v", c.args, d, ok)
+		}
+	}
+}
+
 // TestHostFiles: names of files begin at the tool's directory, and an end from
 // outside is none in error.
 func TestHostFiles(t *testing.T) {

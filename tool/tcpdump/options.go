@@ -22,6 +22,7 @@ type options struct {
 	write      string // -w
 	exprFile   string // -F
 	expression string
+	end        int // how many arguments stand before the -- that ends options, if there is one
 
 	count     int // -c; 0: all
 	snaplen   int // -s
@@ -104,7 +105,7 @@ var missing = map[rune]string{
 // parse reads a command line as getopt_long does: options may stand behind the
 // expression's words, and -- ends them.
 func parse(args []string) (*options, error) {
-	o := &options{}
+	o := &options{end: len(args)}
 	p := parser{o: o}
 	var words []string
 	for len(args) > 0 {
@@ -113,6 +114,7 @@ func parse(args []string) (*options, error) {
 		var err error
 		switch {
 		case arg == "--":
+			o.end -= len(args) + 1
 			words = append(words, args...)
 			args = nil
 		case strings.HasPrefix(arg, "--"):
