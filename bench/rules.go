@@ -21,9 +21,9 @@ func init() {
 	registerRules("rules-classbench", "Forwarding through 1000 rules of addresses and ports, the last of which matches",
 		rulesTerms+"Each rule asks for a source prefix, a destination prefix, a protocol and a range of ports, in the manner of "+
 			"access lists, and drops; the last accepts.", accessRules(1000))
-	registerRules("rules-established", "Forwarding established flows", rulesTerms+
-		"The first rule accepts what belongs to a flow that connection tracking knows, of which there are 64.",
-		"table ip t {\n chain f {\n type filter hook forward priority 0; policy drop;\n ct state established,related accept\n udp dport 7777 accept\n }\n}\n")
+	registerRules("rules-tracked", "Forwarding flows that are tracked", rulesTerms+
+		"The only rule accepts what belongs to a flow of connection tracking, of which there are 64.",
+		"table ip t {\n chain f {\n type filter hook forward priority 0; policy drop;\n ct state new,established,related accept\n }\n}\n")
 }
 
 func registerRules(name, title, terms, rules string) {
