@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"encoding/xml"
 	"math"
 	"strings"
 	"testing"
@@ -154,5 +155,31 @@ func TestFormat(t *testing.T) {
 	}
 	if got := Format(math.NaN()); got != "-" {
 		t.Errorf("Format(NaN) = %q", got)
+	}
+}
+
+// TestPlots draws lines that differ in a number, in its order.
+func TestPlots(t *testing.T) {
+	line := func(name string, values ...float64) *Result {
+		r := &Result{Line: &Line{Name: name, Unit: "ns", Contenders: map[string]func(*Run) float64{"a": nil, "b": nil}}, Samples: map[string][]Sample{}}
+		for i, v := range values {
+			r.Samples[string(rune('a'+i))] = []Sample{{Value: v}}
+		}
+		return r
+	}
+	report := &Report{Results: []*Result{line("rules-1000", 300, 9000), line("other-1", 1), line("rules-10", 200, 400), line("plain", 1)}}
+	plots := report.Plots()
+	if len(plots) != 1 || plots[0].Name != "rules" || plots[0].Results[0].Line.Name != "rules-10" {
+		t.Fatalf("%d plots", len(plots))
+	}
+	var b strings.Builder
+	if err := plots[0].SVG(&b); err != nil {
+		t.Fatal(err)
+	}
+	if svg := b.String(); strings.Count(svg, "<polyline") != 2 || strings.Count(svg, "<circle") != 4 || xml.Unmarshal([]byte(svg), new(any)) != nil {
+		t.Error(svg)
+	}
+	if err := (&Plot{Name: "x", Results: []*Result{line("x-1"), line("x-2")}, ns: []float64{1, 2}}).SVG(&b); err == nil {
+		t.Error("nothing was measured, and was drawn")
 	}
 }

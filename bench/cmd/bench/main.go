@@ -37,6 +37,7 @@ var (
 	contenders = flag.String("contenders", "", "measure only contenders whose name matches this `regexp`")
 	jsonFile   = flag.String("json", "", "write all samples to this `file`")
 	mdFile     = flag.String("md", "", "write Markdown tables to this `file`")
+	svgDir     = flag.String("svg", "", "draw how figures grow with what lines are numbered by into this `directory`")
 	profileDir = flag.String("profile", "", "write a processor profile of each contender to this `directory`")
 	list       = flag.Bool("list", false, "list lines, contenders and terms, and measure nothing")
 	patience   = flag.Duration("patience", 10*time.Second, "spend up to so much on each line to measure again what others on the machine disturbed")
@@ -134,6 +135,13 @@ func run() error {
 	}
 	if err := write(*mdFile, func(w io.Writer) error { report.Markdown(w); return nil }); err != nil {
 		return err
+	}
+	if *svgDir != "" {
+		for _, p := range report.Plots() {
+			if err := write(filepath.Join(*svgDir, p.Name+".svg"), p.SVG); err != nil {
+				return err
+			}
+		}
 	}
 	if *strict {
 		return verdict(report)
