@@ -35,9 +35,9 @@ var forwardKernel = func(r *Run, rules string) float64 {
 				link set v2 up
 				neigh replace 10.2.0.2 lladdr 02:00:00:00:00:99 dev v2 nud permanent
 			`, here))
-			if rules != "" {
+			for _, part := range nftParts(rules) {
 				nft := exec.Command("nft", "-f", "-")
-				nft.Stdin = strings.NewReader(rules)
+				nft.Stdin = strings.NewReader(part)
 				if out, err := nft.CombinedOutput(); err != nil {
 					panic(fmt.Sprintf("nft: %v: %s", err, out))
 				}
@@ -78,6 +78,24 @@ var forwardKernel = func(r *Run, rules string) float64 {
 	close(stop)
 	<-stopped
 	return total - alone
+}
+
+// nftParts cuts a table into what one transaction of an ordinary user can hold.
+func nftParts(rules string) (parts []string) {
+	var b strings.Builder
+	n := 0
+	for line := range strings.Lines(rules) {
+		if n++; n%200 == 0 {
+			parts = append(parts, b.String()+" }\n}\n")
+			b.Reset()
+			b.WriteString("table ip t {\n chain f {\n")
+		}
+		b.WriteString(line)
+	}
+	if b.Len() > 0 {
+		parts = append(parts, b.String())
+	}
+	return parts
 }
 
 // received is how many packets a device has received.

@@ -109,8 +109,8 @@ type Settings struct {
 	// and 8.
 	TCPSynRetries, TCPSynAckRetries, TCPRetries2, TCPOrphanRetries int
 	// TCPSynLinear is how many repetitions of a SYN come without backing off,
-	// before those that TCPSynRetries counts (net.ipv4.tcp_syn_linear_timeouts);
-	// 0 means 4, negative none.
+	// before those that TCPSynRetries counts (net.ipv4.tcp_syn_linear_timeouts).
+	// Linux's default of 4 goes against RFC 6298 §5.5.
 	TCPSynLinear int
 	// TCPFinTimeout is for how many seconds a closed connection waits for the
 	// peer's end (net.ipv4.tcp_fin_timeout); 0 means 60.
@@ -212,7 +212,6 @@ func (s *Settings) fill() {
 	s.TCPRcvBufMax = max(s.TCPRcvBufMax, s.TCPRcvBuf)
 	s.TCPSndBufMax = max(s.TCPSndBufMax, s.TCPSndBuf)
 	orDefault(&s.TCPSynRetries, 6)
-	orDefault(&s.TCPSynLinear, 4)
 	orDefault(&s.TCPSynAckRetries, 5)
 	orDefault(&s.TCPRetries2, 15)
 	orDefault(&s.TCPOrphanRetries, 8)

@@ -28,16 +28,7 @@ var tcpSysctls = map[string]sysctl{
 	"net.ipv4.tcp_min_rtt_wlen":          duration(func(s *Settings) *time.Duration { return &s.TCP.MinRTTWindow }, time.Second),
 	"net.ipv4.tcp_invalid_ratelimit":     duration(func(s *Settings) *time.Duration { return &s.TCP.InvalidRate }, time.Millisecond),
 	"net.ipv4.tcp_challenge_ack_limit":   integer(func(s *Settings) *int { return &s.TCPChallenges }, 1, math.MaxInt32),
-	"net.ipv4.tcp_syn_linear_timeouts": {
-		func(s *Settings) string { return strconv.Itoa(max(s.TCPSynLinear, 0)) },
-		func(s *Settings, v string) bool {
-			n, err := strconv.ParseUint(v, 10, 31)
-			if s.TCPSynLinear = int(n); n == 0 {
-				s.TCPSynLinear = -1
-			}
-			return err == nil && n <= 127
-		},
-	},
+	"net.ipv4.tcp_syn_linear_timeouts":   integer(func(s *Settings) *int { return &s.TCPSynLinear }, 0, 127),
 	"net.ipv4.tcp_tw_reuse": {
 		func(s *Settings) string { return strconv.Itoa(max(s.TCPTimeWaitReuse, 0)) },
 		func(s *Settings, v string) bool {

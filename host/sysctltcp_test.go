@@ -48,7 +48,7 @@ func TestSysctlTCP(t *testing.T) {
 		{"tcp_pacing_ss_ratio", "200", "300", "1001"},
 		{"tcp_pacing_ca_ratio", "120", "100", "1001"},
 		{"tcp_challenge_ack_limit", "2147483647", "100", "0"},
-		{"tcp_syn_linear_timeouts", "4", "0", "128"},
+		{"tcp_syn_linear_timeouts", "0", "4", "128"},
 		{"tcp_tw_reuse", "2", "0", "3"},
 		{"tcp_notsent_lowat", "4294967295", "16384", "0"},
 	} {

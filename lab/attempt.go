@@ -173,10 +173,13 @@ func (a *attempt) ping(ctx context.Context, n network) (string, error) {
 			}
 			continue
 		case r := <-replies:
-			if r.err != nil {
+			switch {
+			case r.err != nil:
 				failed++
 				last = r.err
-			} else {
+			case r.rtt > a.Within: // it came, and was looked at, too late
+				failed++
+			default:
 				answered++
 				sum += r.rtt
 			}

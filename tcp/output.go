@@ -340,8 +340,9 @@ func (c *Conn) sendSyn(now time.Duration, ack bool) {
 		o.TSEcr = c.tsRecent
 		c.rcvAcked = c.rcvNxt
 	}
-	// The window of a SYN is never scaled (RFC 7323 §2.2).
-	w := min(c.rcvBuf, math.MaxUint16)
+	// The window of a SYN is never scaled (RFC 7323 §2.2). Data may have come
+	// with the peer's.
+	w := min(c.rcvBuf-min(c.rcvUsed, c.rcvBuf), math.MaxUint16)
 	f.Window = uint16(w)
 	c.rcvAdv = c.rcvNxt + w
 
