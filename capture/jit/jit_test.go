@@ -341,14 +341,19 @@ func TestUnmap(t *testing.T) {
 		t.Skip("not native here")
 	}
 	const n = 100
+	var all []*Filter // until they have been seen
 	for range n {
-		if f, err := Compile(p); err != nil || !f.Native() {
+		f, err := Compile(p)
+		if err != nil || !f.Native() {
 			t.Fatal(f, err)
 		}
+		all = append(all, f)
 	}
-	if size() <= before {
-		t.Errorf("%d bytes are executable, and were %d before", size(), before)
+	if now := size(); now <= before {
+		t.Errorf("%d bytes are executable, and were %d before", now, before)
 	}
+	runtime.KeepAlive(all)
+	all = nil
 	for begin := time.Now(); size() > before+n/10*uint64(os.Getpagesize()); time.Sleep(time.Millisecond) {
 		runtime.GC()
 		if time.Since(begin) > 10*time.Second {
