@@ -13,14 +13,13 @@ import (
 // one in TIME-WAIT. The flow's Src is the local end.
 type connEntry struct {
 	packet.Flow
-	next *connEntry
-	hash uint32
-	sock *tcpSocket
-	wait *timeWait
+	next   *connEntry
+	hash   uint32
+	shares bool // sockets that allow it may bind to the local port (Linux: SO_REUSEADDR)
+	sock   *tcpSocket
+	wait   *timeWait
 
 	nextPort, prevPort *connEntry // others with its local port
-
-	shares bool // sockets that allow it may bind to the local port (Linux: SO_REUSEADDR)
 }
 
 // connTable finds connections by their four addresses: a hash table with

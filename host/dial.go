@@ -243,6 +243,7 @@ func (h *Host) connect(ctx context.Context, to netip.AddrPort, data *[]byte) (s 
 	}
 	ln.unlock(nil)
 	if ctx.Done() != nil {
+		s := s // s itself would be on the heap
 		stop := context.AfterFunc(ctx, func() {
 			ln.lock()
 			ln.wake(s.wr.Wake())

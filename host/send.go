@@ -28,11 +28,10 @@ type dst struct {
 	src   netip.Addr // the source address to use
 	entry *neigh.Entry
 
-	mtu     int  // of the route, 0 if it has none
-	mtuLock bool // nothing else counts
-
-	pmtu    int    // of the path, 0 if nothing is known
+	mtu     int32  // of the route, 0 if it has none
+	pmtu    int32  // of the path, 0 if nothing is known
 	pmtuGen uint32 // of the cache that pmtu is from
+	mtuLock bool   // nothing but mtu counts
 }
 
 // unzone splits an address's zone off, the name of an adapter, and returns the
@@ -106,7 +105,7 @@ func (ln *lane) routeBy(d *dst, k *route.Key, scope int32, hash uint32) packet.R
 		r.Via, r.Adapter = h.Via, h.Adapter
 	}
 	d.out, d.src = ln.conf.adapters[r.Adapter], r.Source
-	d.mtu, d.mtuLock = r.MTU, r.MTULock
+	d.mtu, d.mtuLock = int32(r.MTU), r.MTULock
 	if r.Via.IsValid() {
 		d.next = r.Via
 	}
@@ -166,11 +165,11 @@ func routeErrno(r packet.Reason) syscall.Errno {
 // as is known.
 func (ln *lane) mtu(d *dst, ip netip.Addr) int {
 	if d.mtuLock && d.mtu != 0 {
-		return min(d.mtu, d.out.MTU())
+		return min(int(d.mtu), d.out.MTU())
 	}
 	if gen := ln.host.pmtu.Generation(); gen != d.pmtuGen {
 		d.pmtuGen = gen
-		d.pmtu = ln.host.pmtu.Lookup(ip)
+		d.pmtu = int32(ln.host.pmtu.Lookup(ip))
 	}
 	mtu := d.linkMTU()
 	if ln.conf.advice != nil && ip.Is6() {
@@ -178,8 +177,8 @@ func (ln *lane) mtu(d *dst, ip netip.Addr) int {
 			mtu = min(mtu, a.MTU)
 		}
 	}
-	if d.pmtu != 0 && d.pmtu < mtu {
-		return d.pmtu
+	if d.pmtu != 0 && int(d.pmtu) < mtu {
+		return int(d.pmtu)
 	}
 	return mtu
 }
@@ -188,7 +187,7 @@ func (ln *lane) mtu(d *dst, ip netip.Addr) int {
 // the route allows.
 func (d *dst) linkMTU() int {
 	if d.mtu != 0 {
-		return min(d.mtu, d.out.MTU())
+		return min(int(d.mtu), d.out.MTU())
 	}
 	return d.out.MTU()
 }

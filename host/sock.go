@@ -401,11 +401,11 @@ func (s *Socket) mayBind(ln *lane, ip netip.Addr) bool {
 // that is 0.
 func (s *Socket) SavedSYN(size int) (b []byte, n int, e syscall.Errno) {
 	e = s.hold(func(*lane) syscall.Errno {
-		if s.conn == nil {
+		if s.conn == nil || s.conn.syn == nil {
 			return 0
 		}
-		if n = len(s.conn.syn); n <= size {
-			b, s.conn.syn = s.conn.syn, nil
+		if n = len(*s.conn.syn); n <= size {
+			b, s.conn.syn = *s.conn.syn, nil
 		}
 		return 0
 	})

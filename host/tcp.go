@@ -110,32 +110,34 @@ type tcpSocket struct {
 	nextTouched *tcpSocket // the lane's list
 	isTouched   bool
 
-	opened    bool // handshake complete
-	detached  bool // the user has closed it: it ends by itself
-	gone      bool // out of the table
-	rdClosed  bool // CloseRead
-	wrClosed  bool // CloseWrite
-	starved   bool // a writer waits for the host's memory
-	charged   int  // what the host's budget was told of the queues
-	linger    int  // seconds, as SetLinger; negative: the default
+	opened   bool  // handshake complete
+	detached bool  // the user has closed it: it ends by itself
+	gone     bool  // out of the table
+	rdClosed bool  // CloseRead
+	wrClosed bool  // CloseWrite
+	starved  bool  // a writer waits for the host's memory
+	errTaken bool  // somebody was told why it ended
+	fast     bool  // began with Fast Open
+	ttl, tos uint8 // of its packets; 0: the host's
+
+	closed  atomic.Bool // Close was called: who gives rd's turn back cleans up
+	device  int32       // the only adapter it keeps to; 0: any
+	mark    uint32      // of its packets
+	charged int         // what the host's budget was told of the queues
+	linger  int         // seconds, as SetLinger; negative: the default
+
 	failure   error
-	errTaken  bool         // somebody was told why it ended
 	listener  *tcpListener // while it waits to be accepted
 	nextReady *tcpSocket   // its accept queue
 	face      *Socket      // who watches, if anybody
-	ttl, tos  uint8        // of its packets; 0: the host's
-	device    int32        // the only adapter it keeps to; 0: any
-	mark      uint32       // of its packets
 	older     *tcpSocket   // its handshakes
 	newer     *tcpSocket
-	syn       []byte     // headers of the SYN, if they are kept
+	syn       *[]byte    // headers of the SYN, if they are kept
 	early     *fastQueue // opened by a SYN with data, handshake not complete
-	fast      bool       // began with Fast Open
 
 	rd, wr socket.Side
 	rq     packet.List // guarded by rd's turn: taken, not yet read
 	left   int         // guarded by rd's turn: bytes in rq
-	closed atomic.Bool // Close was called: who gives rd's turn back cleans up
 }
 
 // newSocket makes a connection's socket. local and remote are its addresses.
@@ -630,7 +632,8 @@ func (l *tcpListener) receive(ln *lane, a *link.Adapter, p *packet.Packet, isn u
 		if o := l.options(); o != nil {
 			s.conn.DeferAccept(o.DeferAccept)
 			if o.SaveSYN {
-				s.syn = bytes.Clone(p.From(p.Net)[:p.Data-p.Net])
+				syn := bytes.Clone(p.From(p.Net)[:p.Data-p.Net])
+				s.syn = &syn
 			}
 		}
 		give, take := ln.fastOpenSYN(l, p)
