@@ -34,7 +34,7 @@ type server struct {
 	l     *unotify.Listener
 	id    string         // in the names of its datagram senders
 	work  sync.WaitGroup // pumps and calls that wait
-	todo  chan func()    // for goroutines that have nothing to do
+	jobs  chan func()    // for goroutines that have nothing to do
 	idle  atomic.Int32   // of them
 	probe int            // a unix datagram socket that asks who is there
 	warn  func(text string)
@@ -58,7 +58,7 @@ func newServer(h *host.Host, l *unotify.Listener, warn func(string)) *server {
 	}
 	s := &server{
 		host: h, warn: warn, p: posix.New(h), l: l, id: rand.Text()[:10],
-		todo: make(chan func()), over: make(chan struct{}), quit: make(chan struct{}),
+		jobs: make(chan func()), over: make(chan struct{}), quit: make(chan struct{}),
 		socks: make(map[uint64]*sock), netlinks: make(map[uint64]*netlink), open: make(map[*sock]bool), lastFD: 2,
 	}
 	s.probe, _ = unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
@@ -83,7 +83,7 @@ const idleMax = 32
 func (s *server) spawn(f func()) {
 	s.work.Add(1)
 	select {
-	case s.todo <- f:
+	case s.jobs <- f:
 	default:
 		go s.work1(f)
 	}
@@ -99,7 +99,7 @@ func (s *server) work1(f func()) {
 			return
 		}
 		select {
-		case f = <-s.todo:
+		case f = <-s.jobs:
 			s.idle.Add(-1)
 		case <-s.over:
 			return
